@@ -1,0 +1,99 @@
+"""What a stage is. A stage can be called from a notebook; it needs no engine.
+
+stages.matting.run({"ingest": folder}, MattingParams(), out, Context())
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Scope = Literal["subject", "dataset"]
+Kind = Literal["photo", "photos", "clip", "synthetic", "synthetic_clip", "population"]
+
+ALL_CAPTURES: frozenset[Kind] = frozenset(
+    {"photo", "photos", "clip", "synthetic", "synthetic_clip"}
+)
+SYNTHETIC: frozenset[Kind] = frozenset({"synthetic", "synthetic_clip", "population"})
+
+
+class Params(BaseModel):
+    """Base of every stage's section of params.yaml: unknown keys and bad values are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _silent(done: float, message: str = "") -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the surroundings give a stage.
+
+    Attributes:
+        seed: seed of this unit; pass it to `headworks.seeds.generator(seed, purpose)`.
+        threads: how many CPU threads the unit may use.
+        progress: call with a fraction in [0, 1] and a short message now and then.
+    """
+
+    seed: int = 0
+    threads: int = 1
+    progress: Callable[[float, str], None] = field(default=_silent)
+
+
+Inputs = Mapping[str, Any]
+"""role -> artifact folder (`Path`), or for collected inputs {member name: Path}."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a stage.
+
+    Attributes:
+        role: name of the upstream stage, or "raw" for the subject's own files.
+        collect: gather this role from every subject that has it ({name: Path}) instead of the
+            unit's own subject. A "dataset" stage has only such inputs; a "subject" stage may name
+            a dataset stage (e.g. "prior"), whose one artifact it then gets.
+        optional: leave it out where the upstream stage does not apply to the subject's kind.
+    """
+
+    role: str
+    collect: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the method.
+
+    Attributes:
+        name: also its section in params.yaml and its folder below data/.
+        module: module with `run(inputs, params, out, context) -> None` and the params class.
+        params: name of the params class in that module.
+        scope: "subject" runs once per subject, "dataset" once for all.
+        inputs: what it reads.
+        kinds: kinds of subject it applies to (for "dataset": which are collected).
+        version: raised by hand when results change for a reason outside the code.
+    """
+
+    name: str
+    module: str
+    params: str
+    scope: Scope
+    inputs: tuple[Input, ...]
+    kinds: frozenset[Kind] = ALL_CAPTURES
+    version: int = 1
+
+    def params_class(self) -> type[Params]:
+        """The pydantic model of this stage's section (its module imports nothing heavy)."""
+        return getattr(importlib.import_module(self.module), self.params)
+
+    def function(self) -> Callable[[Inputs, Params, Path, Context], None]:
+        """The stage's function."""
+        return importlib.import_module(self.module).run

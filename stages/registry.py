@@ -1,0 +1,80 @@
+"""All stages, in the order of the method's figure."""
+
+from __future__ import annotations
+
+from stages.contract import ALL_CAPTURES, SYNTHETIC, Input, Kind, Stage
+
+_POPULATION: frozenset[Kind] = frozenset({"population"})
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "synthesis", "stages.synthesis", "SynthesisParams", "subject", (Input("raw"),), SYNTHETIC
+    ),
+    Stage(
+        "ingest",
+        "stages.ingest",
+        "IngestParams",
+        "subject",
+        (Input("raw"), Input("synthesis", optional=True)),
+    ),
+    Stage("matting", "stages.matting", "MattingParams", "subject", (Input("ingest"),)),
+    Stage("landmarks", "stages.landmarks", "LandmarksParams", "subject", (Input("ingest"),)),
+    Stage(
+        "tracking",
+        "stages.tracking",
+        "TrackingParams",
+        "subject",
+        (Input("ingest"), Input("matting"), Input("landmarks")),
+    ),
+    Stage(
+        "prior",
+        "stages.prior",
+        "PriorParams",
+        "dataset",
+        (Input("synthesis", collect=True),),
+        _POPULATION,
+    ),
+    Stage(
+        "fit",
+        "stages.fit",
+        "FitParams",
+        "subject",
+        (Input("ingest"), Input("matting"), Input("tracking"), Input("prior")),
+    ),
+    Stage(
+        "evaluate",
+        "stages.evaluate",
+        "EvaluateParams",
+        "subject",
+        (
+            Input("ingest"),
+            Input("matting"),
+            Input("landmarks"),
+            Input("tracking"),
+            Input("fit"),
+        ),
+    ),
+    Stage(
+        "report",
+        "stages.report",
+        "ReportParams",
+        "dataset",
+        tuple(
+            Input(role, collect=True)
+            for role in ("ingest", "matting", "landmarks", "tracking", "fit", "evaluate")
+        ),
+        ALL_CAPTURES,
+    ),
+)
+
+
+def stage(name: str) -> Stage:
+    """The stage of that name.
+
+    Raises:
+        KeyError: with the names there are.
+    """
+    for candidate in STAGES:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f"no stage {name!r}; there are {', '.join(s.name for s in STAGES)}")
