@@ -1,0 +1,102 @@
+"""GASP's auto-decoder: identity code and per-Gaussian feature to Gaussian attributes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from headworks.avatars.binding import LocalGaussians
+
+BRANCHES = {"means": 3, "log_scales": 3, "quats": 4, "colors": 3, "opacities": 1}
+FEATURE_DIM = 8
+OUTPUT_GAIN = 0.05
+"""Factor on the final projections' initial gain, so that training starts at the template."""
+
+
+def _linear(inputs: int, outputs: int) -> nn.Module:
+    return weight_norm(nn.Linear(inputs, outputs))
+
+
+class GaussianDecoder(nn.Module):
+    """MLP with a shared trunk and one branch per attribute; weight norm on every layer.
+
+    The first layer is split, W [f; z] = W_f f + W_z z, so that the code's part is computed once
+    per identity and not once per Gaussian.
+
+    Args:
+        code_dim: size of the identity code (512 in the paper). width: 256 in the paper.
+        depth: trunk layers, 6 in the paper.
+
+    Source: GASP section 3.3, appendix C.
+    """
+
+    def __init__(self, code_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.code_dim, self.width, self.depth = code_dim, width, depth
+        self.first = _linear(FEATURE_DIM + code_dim, width)
+        self.trunk = nn.ModuleList(_linear(width, width) for _ in range(depth - 1))
+        self.branch = nn.ModuleDict({name: _linear(width, width) for name in BRANCHES})
+        self.head = nn.ModuleDict({name: _linear(width, n) for name, n in BRANCHES.items()})
+        with torch.no_grad():
+            for layer in self.head.values():
+                layer.parametrizations.weight.original0.mul_(OUTPUT_GAIN)
+                layer.bias.zero_()
+
+    def forward(self, features: Tensor, code: Tensor) -> LocalGaussians:
+        """Offsets to the template.
+
+        Args:
+            features: [N, 8]. code: [code_dim].
+
+        Returns:
+            Raw offsets, each [N, .].
+        """
+        weight, bias = self.first.weight, self.first.bias
+        once = weight[:, FEATURE_DIM:] @ code + bias
+        x = torch.relu(features @ weight[:, :FEATURE_DIM].T + once)
+        for layer in self.trunk:
+            x = torch.relu(layer(x))
+        out = {name: self.head[name](torch.relu(self.branch[name](x))) for name in BRANCHES}
+        return LocalGaussians(
+            out["means"],
+            out["log_scales"],
+            out["quats"],
+            out["colors"],
+            out["opacities"][:, 0],
+        )
+
+
+class GaussianPrior(nn.Module):
+    """Template + decoder + features + one code per training person (GASP equation (4)).
+
+    Args:
+        template: raw Gaussians of the mean avatar. people: number of training identities.
+        code_dim, width, depth: see `GaussianDecoder`.
+        rng_seed: seeds the codes and features, both N(0, 0.1^2).
+    """
+
+    def __init__(
+        self,
+        template: LocalGaussians,
+        people: int,
+        code_dim: int,
+        width: int,
+        depth: int,
+        rng_seed: int,
+    ) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(rng_seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng_seed)
+            self.decoder = GaussianDecoder(code_dim, width, depth)
+        self.template = nn.ParameterDict({k: v.clone() for k, v in template._asdict().items()})
+        self.features = nn.Parameter(
+            0.1 * torch.randn(len(template.means), FEATURE_DIM, generator=rng)
+        )
+        self.codes = nn.Parameter(0.1 * torch.randn(people, code_dim, generator=rng))
+
+    def decode(self, code: Tensor) -> LocalGaussians:
+        """Raw Gaussians [N, .] of the identity code [code_dim]: template + decoder."""
+        offsets = self.decoder(self.features, code)
+        return LocalGaussians(*(self.template[k] + v for k, v in offsets._asdict().items()))

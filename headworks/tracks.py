@@ -1,0 +1,93 @@
+"""`Tracking`: what a tracker knows about a capture, and what drives an avatar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headworks.artifacts import open_arrays, read_meta
+from headworks.cameras import Camera
+from headworks.errors import ArtifactError
+from headworks.heads.base import HeadModel, HeadPose
+
+POSE_FIELDS = ("rotation", "translation", "neck", "neck_translation", "jaw", "eyes")
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Head model coefficients over time, and the cameras that see them.
+
+    Attributes:
+        head: name of the head model (`headworks.heads.load_head`). head_digest: its digest.
+        identity: [Ki]. expression: [T, Ke]. pose: batch of T. valid: bool [T].
+        viewmats: float64 [C, 4, 4]. Ks: float64 [T, C, 3, 3] in working pixels.
+    """
+
+    head: str
+    head_digest: str
+    identity: Tensor
+    expression: Tensor
+    pose: HeadPose
+    valid: NDArray[np.bool_]
+    viewmats: NDArray[np.float64]
+    Ks: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.expression)
+
+    def camera(self, t: int, c: int, width: int, height: int) -> Camera:
+        """Camera `c` at time `t` for images of the working size (width, height)."""
+        return Camera(self.viewmats[c], self.Ks[t, c], width, height)
+
+    def vertices(self, head: HeadModel, times: list[int] | NDArray[np.int64]) -> Tensor:
+        """Posed vertices [len(times), V, 3], metres."""
+        index = torch.as_tensor(np.asarray(times), dtype=torch.long)
+        identity = self.identity[None].expand(len(index), -1)
+        return head.vertices(identity, self.expression[index], self.pose[index])
+
+
+def read_tracking(group: Path, head: str, head_digest: str) -> Tracking:
+    """Read the tracking arrays of a Zarr group (docs/artifacts.md).
+
+    Args:
+        group: `tracking.zarr`, or `truth/truth.zarr` of a synthetic capture.
+        head, head_digest: what the artifact beside it says.
+
+    Raises:
+        ArtifactError: when an array is missing.
+    """
+    arrays = open_arrays(group)
+    missing = {"identity", "expression", "viewmats", "Ks", *POSE_FIELDS} - set(arrays.array_keys())
+    if missing:
+        raise ArtifactError(f"{group}: no {', '.join(sorted(missing))}; run the stage again")
+
+    def tensor(name: str) -> Tensor:
+        return torch.from_numpy(np.asarray(arrays[name][...], np.float32))
+
+    expression = tensor("expression")
+    valid = arrays["valid"][...] if "valid" in arrays else np.ones(len(expression), bool)
+    return Tracking(
+        head=head,
+        head_digest=head_digest,
+        identity=tensor("identity"),
+        expression=expression,
+        pose=HeadPose(*(tensor(name) for name in POSE_FIELDS)),
+        valid=np.asarray(valid, bool),
+        viewmats=np.asarray(arrays["viewmats"][...], np.float64),
+        Ks=np.asarray(arrays["Ks"][...], np.float64),
+    )
+
+
+def load_tracking(folder: Path) -> Tracking:
+    """Read a tracking artifact.
+
+    Raises:
+        ArtifactError: when the folder is not a tracking artifact.
+    """
+    meta = read_meta(folder, "tracking")
+    return read_tracking(folder / "tracking.zarr", meta["head"], meta["head_digest"])

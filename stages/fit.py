@@ -1,0 +1,122 @@
+"""Per-subject fitting: tracked pictures and a prior in, an animatable avatar out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from stages.contract import Context, Inputs, Params
+
+if TYPE_CHECKING:
+    from headworks.avatars.views import Views
+    from headworks.heads.base import HeadModel
+    from headworks.tracks import Tracking
+
+
+class FitParams(Params):
+    """Section `fit` of params.yaml."""
+
+    uv_size: int = Field(
+        128, ge=16, le=1024, description="texels per side of the Gaussians' UV map"
+    )
+    inversion_steps: int = Field(150, ge=0, description="stage 1: steps on the identity code")
+    decoder_steps: int = Field(150, ge=0, description="stage 2: steps on the decoder")
+    refine_steps: int = Field(1500, ge=0, description="stage 3: steps on the Gaussians, clips")
+    photo_refine_steps: int = Field(300, ge=0, description="stage 3 for photos")
+    refine_rate: float = Field(1.0, gt=0, le=10, description="factor on stage 3's Adam rates")
+    lambda_prior: float = Field(0.1, ge=0, description="pull to stage 1's outcome, photos")
+    clip_lambda_prior: float = Field(0.002, ge=0, description="the same for clips and rigs")
+    lambda_alpha: float = Field(0.1, ge=0, description="weight of the silhouette loss")
+    lambda_mean: float = Field(1e-2, ge=0, description="weight of the displacement regulariser")
+    lambda_scale: float = Field(1e-2, ge=0, description="weight of the scale regulariser")
+
+
+def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
+    """Fit one subject's avatar.
+
+    Args:
+        inputs: "ingest", "matting", "tracking" of the subject and the dataset's "prior".
+    """
+    import polars as pl
+    import torch
+
+    from headworks.artifacts import read_meta, write_meta, write_table
+    from headworks.avatars import FILE
+    from headworks.avatars.gasp import FitConfig, fit_avatar, load_prior
+    from headworks.errors import ArtifactError
+    from headworks.heads import load_head
+    from headworks.tracks import load_tracking
+
+    torch.set_num_threads(context.threads)
+    tracking = load_tracking(inputs["tracking"])
+    prior_meta = read_meta(inputs["prior"], "prior")
+    if prior_meta["head_digest"] != tracking.head_digest:
+        raise ArtifactError(
+            f"fit: the prior was trained on head model {prior_meta['head']!r}, the tracking used "
+            f"{tracking.head!r}; set the same `head` in the sections synthesis and tracking"
+        )
+    head = load_head(tracking.head)
+    setting = read_meta(inputs["ingest"], "capture")["setting"]
+    views = training_views(head, tracking, inputs["ingest"], inputs["matting"])
+    photo = setting == "photo"
+    config = FitConfig(
+        uv_size=params.uv_size,
+        inversion_steps=params.inversion_steps,
+        decoder_steps=params.decoder_steps,
+        refine_steps=params.photo_refine_steps if photo else params.refine_steps,
+        refine_rate=params.refine_rate,
+        lambda_prior=params.lambda_prior if photo else params.clip_lambda_prior,
+        lambda_alpha=params.lambda_alpha,
+        lambda_mean=params.lambda_mean,
+        lambda_scale=params.lambda_scale,
+    )
+    prior, binding = load_prior(inputs["prior"] / "prior.safetensors")
+    avatar, curves = fit_avatar(
+        head, prior, binding, views, setting, config, context.seed, context.progress
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    facts = avatar.save(out / FILE)
+    write_table(out / "curves.parquet", pl.DataFrame([vars(c) for c in curves]))
+    write_meta(
+        out,
+        "avatar",
+        {
+            **facts,
+            "uv_size": params.uv_size,
+            "train_views": len(views),
+            "perceptual": "none",
+            "train_psnr": curves[-1].psnr,
+        },
+    )
+
+
+def training_views(head: HeadModel, tracking: Tracking, ingest: Path, matting: Path) -> Views:
+    """The pictures of split "train" whose tracking is valid.
+
+    Raises:
+        ArtifactError: when there is none.
+    """
+    import numpy as np
+
+    from headworks.artifacts import open_arrays, read_table
+    from headworks.avatars.views import make_views
+    from headworks.errors import ArtifactError
+
+    table = read_table(ingest / "frames.parquet").sort("t", "c")
+    rows = table.filter(table["split"] == "train").select("t", "c").rows()
+    pairs = [(int(t), int(c)) for t, c in rows if tracking.valid[int(t)]]
+    if not pairs:
+        raise ArtifactError(
+            f"{ingest}: no training frame was tracked; look at the flags in tracking.parquet"
+        )
+    rgb = open_arrays(ingest / "frames.zarr")["rgb"]
+    alpha = open_arrays(matting / "mattes.zarr")["alpha"]
+    return make_views(
+        head,
+        tracking,
+        np.stack([rgb[t, c] for t, c in pairs]),
+        np.stack([alpha[t, c] for t, c in pairs]),
+        pairs,
+    )
