@@ -1,0 +1,1 @@
+"""Faces and their 68 landmarks in images."""
