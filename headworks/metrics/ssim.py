@@ -106,7 +106,7 @@ def _terms(pred: Tensor, target: Tensor, padding: int) -> tuple[Tensor, Tensor]:
 
 
 def _blur(image: Tensor, padding: int) -> Tensor:
-    return _GaussianBlur.apply(image, padding)  # type: ignore[no-untyped-call]
+    return _GaussianBlur.apply(image, padding)
 
 
 class _GaussianBlur(torch.autograd.Function):
