@@ -1,0 +1,133 @@
+"""The one rendering function, with the semantics of `gsplat.rasterization`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headworks.cameras import Camera
+from headworks.gaussians import Gaussians
+from headworks.splat import semantics
+from headworks.splat.checks import check_inputs as _check
+
+MAX_CHANNELS_AT_ONCE = 32
+BACKENDS = ("auto", "gsplat", "cpu", "torch")
+
+
+def rasterization(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    *,
+    near_plane: float = 0.01,
+    far_plane: float = 1e10,
+    eps2d: float = 0.3,
+    radius_clip: float = 0.0,
+    backgrounds: Tensor | None = None,
+    render_mode: str = "RGB",
+    rasterize_mode: str = "classic",
+    backend: str = "auto",
+    max_alpha: float | None = None,
+    check_inputs: bool = True,
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Render Gaussians from C cameras.
+
+    Letters: N Gaussians, C cameras, D colour channels, H x W pixels.
+
+    Args:
+        means: [N, 3] metres. quats: [N, 4] wxyz, any norm but zero. scales: [N, 3] metres, linear.
+        opacities: [N] in [0, 1]. colors: [N, D] or one set per camera [C, N, D].
+        viewmats: [C, 4, 4] world-to-camera, OpenCV axes. Ks: [C, 3, 3] pixels, no skew.
+        width, height: image size in pixels; centres at +0.5.
+        near_plane, far_plane: metres; Gaussians whose centre lies outside are dropped.
+        eps2d: added to the diagonal of the projected covariance, pixels^2.
+        radius_clip: drop Gaussians whose box is not larger than this, pixels.
+        backgrounds: [C, D] or None for black; the depth channel has background 0.
+        render_mode: RGB, D (depth sum), ED (depth sum over alpha), RGB+D, RGB+ED.
+        rasterize_mode: classic, or antialiased (opacity shrinks as eps2d grows a Gaussian).
+        backend: auto (gsplat for CUDA tensors, else cpu), gsplat, cpu, or torch (slow reference,
+            in the dtype given).
+        max_alpha: clamp of one Gaussian's alpha; None takes the installed gsplat's value.
+        check_inputs: check shapes, types and finite values first.
+
+    Returns:
+        renders [C, H, W, X] with X = D, 1 (D, ED) or D + 1 (depth last); alphas [C, H, W, 1];
+        meta with means2d [C, N, 2], conics [C, N, 3], opacities [C, N], depths [C, N],
+        radii int [C, N, 2] (0 = culled), gaussian_ids, width, height, n_cameras.
+        Gradients flow to means, quats, scales, opacities, colors, viewmats and backgrounds, and
+        through meta["means2d"].
+
+    Raises:
+        ValueError, TypeError: an input is not as described; the message names it and the first
+            bad index. NotImplementedError: the backend cannot do what is asked.
+
+    Source: gsplat 1.5.3, `rendering.rasterization`.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    if check_inputs:
+        _check(
+            means, quats, scales, opacities, colors, viewmats, Ks, width, height, backgrounds,
+            render_mode, rasterize_mode,
+        )  # fmt: skip
+    if backend == "auto":
+        backend = "gsplat" if means.is_cuda else "cpu"
+    rules = semantics.installed()
+    if backend == "gsplat":
+        from headworks.splat import gsplat_backend as implementation
+
+        if max_alpha is not None and max_alpha != rules.max_alpha:
+            raise NotImplementedError("max_alpha: gsplat's clamp is fixed at compile time")
+    elif backend == "torch":
+        from headworks.splat import reference as implementation  # type: ignore[no-redef]
+    else:
+        from headworks.splat.cpu import backend as implementation  # type: ignore[no-redef]
+    return implementation.rasterization(
+        means, quats, scales, opacities, colors, viewmats, Ks, width, height,
+        near_plane=near_plane, far_plane=far_plane, eps2d=eps2d, radius_clip=radius_clip,
+        backgrounds=backgrounds, render_mode=render_mode, rasterize_mode=rasterize_mode,
+        max_alpha=rules.max_alpha if max_alpha is None else max_alpha,
+        rho_floor=rules.rho_floor,
+    )  # fmt: skip
+
+
+def render(
+    gaussians: Gaussians,
+    camera: Camera,
+    background: Sequence[float] | Tensor = (1.0, 1.0, 1.0),
+    **options: Any,
+) -> tuple[Tensor, Tensor]:
+    """Render one set of Gaussians from one camera; for a batch of frames, call it per frame.
+
+    Args:
+        gaussians: unbatched, D colour channels. camera: the view.
+        background: D values in [0, 1], or one value for all channels.
+        options: further arguments of `rasterization`.
+
+    Returns:
+        rgb [H, W, D] over the background, alpha [H, W]; differentiable.
+    """
+    like = gaussians.means
+    D = gaussians.colors.shape[-1]
+    over = torch.as_tensor(background, dtype=like.dtype, device=like.device).flatten()
+    if len(over) == 1 or (len(over) == 3 and D != 3 and bool((over == over[0]).all())):
+        over = over[:1].expand(D)
+    image, alpha, _ = rasterization(
+        *gaussians,
+        torch.as_tensor(camera.viewmat, dtype=like.dtype, device=like.device)[None],
+        torch.as_tensor(camera.K, dtype=like.dtype, device=like.device)[None],
+        camera.width,
+        camera.height,
+        backgrounds=over[None],
+        **options,
+    )
+    return image[0], alpha[0, ..., 0]

@@ -1,0 +1,75 @@
+"""Input checks at the door of the rasteriser."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RENDER_MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
+RASTERIZE_MODES = ("classic", "antialiased")
+
+
+def check_inputs(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    viewmats: Tensor,
+    Ks: Tensor,
+    width: int,
+    height: int,
+    backgrounds: Tensor | None,
+    render_mode: str,
+    rasterize_mode: str,
+) -> None:
+    """Raise when shapes, dtypes, devices or modes are not what `rasterization` documents.
+
+    Raises:
+        TypeError: an argument is no floating-point tensor.
+        ValueError: a shape, a device, a size or a mode is wrong; cameras are not finite.
+    """
+    tensors = {
+        "means": means, "quats": quats, "scales": scales, "opacities": opacities,
+        "colors": colors, "viewmats": viewmats, "Ks": Ks,
+    }  # fmt: skip
+    if backgrounds is not None:
+        tensors["backgrounds"] = backgrounds
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"{name} must be a floating-point tensor, got {kind}")
+        if tensor.device != means.device:
+            raise ValueError(f"{name} is on {tensor.device}, means on {means.device}")
+    n, c, d = len(means), len(viewmats), colors.shape[-1] if colors.ndim else 0
+    expected = {
+        "means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,),
+        "viewmats": (c, 4, 4), "Ks": (c, 3, 3),
+        "colors": (n, d) if colors.ndim == 2 else (c, n, d), "backgrounds": (c, d),
+    }  # fmt: skip
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != expected[name]:
+            raise ValueError(f"{name} must be {list(expected[name])}, got {list(tensor.shape)}")
+    if d < 1:
+        raise ValueError("colors must have at least one channel")
+    for name in ("colors", "viewmats", "Ks", "backgrounds"):
+        if name in tensors:
+            check_finite(name, tensors[name])
+    if width < 1 or height < 1:
+        raise ValueError(f"image size must be at least 1 x 1, got {width} x {height}")
+    if render_mode not in RENDER_MODES:
+        raise ValueError(f"render_mode must be one of {RENDER_MODES}, got {render_mode!r}")
+    if rasterize_mode not in RASTERIZE_MODES:
+        raise ValueError(f"rasterize_mode must be one of {RASTERIZE_MODES}, got {rasterize_mode!r}")
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raise ValueError with the first index of a non-finite value."""
+    with torch.no_grad():
+        # one cheap pass: the sum is finite unless a value is not (or the values are absurd)
+        if torch.isfinite(tensor.sum()):
+            return
+        bad = ~torch.isfinite(tensor)
+        if bad.any():
+            index = [int(k) for k in bad.nonzero()[0]]
+            raise ValueError(f"{name}{index} is not finite")

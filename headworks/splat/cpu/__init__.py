@@ -1,0 +1,1 @@
+"""The CPU backend: Numba kernels for projection, binning, blending and their gradients."""

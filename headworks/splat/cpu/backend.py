@@ -1,0 +1,54 @@
+"""`rasterization` on the CPU kernels: cameras one after the other, 32 channels at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headworks.splat import modes
+from headworks.splat.cpu.autograd import CHANNELS, Blend, Project, View
+
+
+def rasterization(
+    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor,
+    viewmats: Tensor, Ks: Tensor, width: int, height: int, *, near_plane: float, far_plane: float,
+    eps2d: float, radius_clip: float, backgrounds: Tensor | None, render_mode: str,
+    rasterize_mode: str, max_alpha: float, rho_floor: float,
+) -> tuple[Tensor, Tensor, dict[str, Any]]:  # fmt: skip
+    """See `headworks.splat.rasterization`; computes in float32."""
+    means, quats, scales, opacities, colors, viewmats = (
+        t.float() for t in (means, quats, scales, opacities, colors, viewmats)
+    )
+    intrinsics = Ks.detach().numpy().astype(np.float64)
+    images, alphas, geometry = [], [], []
+    for k in range(len(viewmats)):
+        view = View(
+            intrinsics[k], width, height, near_plane, far_plane, eps2d, radius_clip,
+            rasterize_mode == "antialiased", rho_floor, max_alpha,
+        )  # fmt: skip
+        means2d, conics, opacities2d, depths, boxes, radii = Project.apply(
+            means, quats, scales, opacities, viewmats[k], view
+        )
+        channels = modes.blended_channels(
+            colors if colors.ndim == 2 else colors[k], depths, render_mode
+        )
+        chunks = [
+            Blend.apply(means2d, conics, opacities2d, part, depths, boxes, radii, view)
+            for part in channels.split(CHANNELS[-1], dim=1)
+        ]
+        alpha = chunks[0][1]
+        image = torch.cat([chunk[0] for chunk in chunks], -1) if len(chunks) > 1 else chunks[0][0]
+        background = None if backgrounds is None else backgrounds[k].float()
+        images.append(modes.finish(image, alpha, background, render_mode))
+        alphas.append(alpha[..., None])
+        geometry.append((means2d, conics, opacities2d, depths, radii))
+    means2d, conics, opacities2d, depths, radii = (torch.stack(t) for t in zip(*geometry))
+    meta = {
+        "means2d": means2d, "conics": conics, "opacities": opacities2d, "depths": depths,
+        "radii": radii, "gaussian_ids": None, "width": width, "height": height,
+        "n_cameras": len(viewmats),
+    }  # fmt: skip
+    return torch.stack(images), torch.stack(alphas), meta
