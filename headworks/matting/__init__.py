@@ -1,0 +1,1 @@
+"""Mattes: how much of each pixel is the person."""
