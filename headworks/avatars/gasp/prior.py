@@ -146,7 +146,7 @@ def train_prior(
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
-        recent.append((float(loss), quality))
+        recent.append((float(loss.detach()), quality))
         if len(recent) == 20 or step + 1 == config.steps:
             mean = np.mean(recent, 0)
             curves.append(Curve("prior", step + 1, float(mean[0]), float(mean[1])))
