@@ -6,6 +6,7 @@ with current setuptools, so its files are located without importing it.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,17 @@ def face_encoding(image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
 def face_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Euclidean distance of two encodings [128]: about 0.4 for one person, above 0.6 for two."""
     return float(np.linalg.norm(np.asarray(first) - np.asarray(second)))
+
+
+def weights_digests() -> dict[str, str | None]:
+    """SHA-256 of the model files that FD uses; None where one is not installed."""
+    digests: dict[str, str | None] = {}
+    for name in (_FIVE_POINTS, _RECOGNISER):
+        try:
+            digests[name] = hashlib.sha256(model_file(name).read_bytes()).hexdigest()
+        except WeightsError:
+            digests[name] = None
+    return digests
 
 
 @cache
