@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def"
+# mypy: ignore-errors
 """Numba kernels of the triangle rasteriser.
 
 A face is drawn with homogeneous edge functions: with camera-space corners v0, v1, v2 and the ray

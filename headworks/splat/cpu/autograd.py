@@ -118,7 +118,7 @@ class Blend(torch.autograd.Function):
         conics, opacities, padded, image, alphas = ctx.saved_tensors
         count = threads.n_threads()
         slots, slot_offsets = ctx.slots, ctx.slot_offsets
-        D = padded.shape[1]
+        D = int(padded.shape[1])
         rows = np.empty((len(slots), kernels_auto.MOMENTS + D), np.float32)
         threads.run(
             kernels_auto.backward, count, np.zeros(1, np.int64), *ctx.shared, slots, ctx.order,
@@ -141,7 +141,7 @@ def _raise_bad(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor) 
     ):  # fmt: skip
         bad = ~torch.isfinite(tensor)
         if bad.any():
-            index = tuple(int(k) for k in bad.nonzero()[0])
-            raise ValueError(f"{name}{list(index)} is not finite")
+            first = [int(k) for k in bad.nonzero()[0]]
+            raise ValueError(f"{name}{first} is not finite")
     index = int((quats.square().sum(-1) == 0).nonzero()[0])
     raise ValueError(f"quats[{index}] is zero: not a rotation")

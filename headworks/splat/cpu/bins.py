@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def"
+# mypy: ignore-errors
 """Depth order and tile lists.
 
 Gaussians are sorted once by depth; tiles are then filled in that order, so every list is sorted.

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def"
+# mypy: ignore-errors
 """Blending of tile lists and its gradient; the inner loops are vectorised by LLVM.
 
 A tile of 32 x 32 pixels is 16 sub-tiles of 8 x 8. For each sub-tile the Gaussians whose ellipse
@@ -59,13 +59,13 @@ def take(typingctx, counter):
     return types.int64(counter), codegen
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT)
+@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
 def _sigma2(dx, dy, qa, qb, qc):
     """Exponent of a Gaussian in units of log 2, up to its opacity: >= 0 but for rounding."""
     return fma(fma(qa, dx, qb * dy), dx, (qc * dy) * dy)
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT)
+@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
 def _exp2(q):
     q = max(q, UNDERFLOW)
     whole = np.floor(q + HALF)
@@ -74,7 +74,7 @@ def _exp2(q):
     return p * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pack(thread, threads, order, means2d, conics, opacities, records):
     """Records [M, GEOMETRY] of the visible Gaussians in depth order."""
     m = len(order)
@@ -93,7 +93,7 @@ def pack(thread, threads, order, means2d, conics, opacities, records):
         records[j, 7] = -HALF * qb / qc
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _load(entries, order, records, colors, start, n, geometry, chunk_colors, channels):
     """Copy list entries start .. start + n to structure-of-arrays scratch."""
     for k in range(n):
@@ -105,7 +105,7 @@ def _load(entries, order, records, colors, start, n, geometry, chunk_colors, cha
             chunk_colors[k, c] = colors[i, c]
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT)
+@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
 def _touching(geometry, n, x0, y0, score, hits):
     """Entries whose ellipse alpha >= 1/255 touches the sub-tile with first pixel centre x0, y0.
 
@@ -132,7 +132,7 @@ def _touching(geometry, n, x0, y0, score, hits):
     return m
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT)
+@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
 def _any_live(state, plane):
     best = state[plane]
     for p in range(PIXELS):
@@ -140,7 +140,7 @@ def _any_live(state, plane):
     return best > F0
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT)
+@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
 def _blend(state, geometry, chunk_colors, hits, m, max_alpha, weights, channels):
     """Blend the hits into one sub-tile; False when all its pixels are finished."""
     for h in range(m):
@@ -170,7 +170,7 @@ def _blend(state, geometry, chunk_colors, hits, m, max_alpha, weights, channels)
     return _any_live(state, T)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _place(state, sub, origin_x, origin_y, width, height, t_plane):
     """Pixel centres of a sub-tile; T = 1 inside the image, finished outside."""
     for p in range(PIXELS):
@@ -181,7 +181,7 @@ def _place(state, sub, origin_x, origin_y, width, height, t_plane):
         state[t_plane + p] = F1 if x < width and y < height else -F1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def forward(
     thread, threads, counter, tile_order, tiles_x, offsets, entries, order, records, colors,
     max_alpha, image, alphas, channels,
@@ -235,7 +235,7 @@ def forward(
                         image[y, x, c] = states[sub, FWD_PLANES + c * PIXELS + p]
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS)
+@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
 def _moments(state, gx, gy, row):
     m0 = mx = my = mxx = mxy = myy = F0
     for p in range(PIXELS):
@@ -256,7 +256,7 @@ def _moments(state, gx, gy, row):
     row[5] += myy
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS)
+@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
 def _color_sums(state, row, channels):
     for c in range(len(channels)):
         total = F0
@@ -266,7 +266,7 @@ def _color_sums(state, row, channels):
         row[MOMENTS + c] += total
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT)
+@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
 def _unblend(state, geometry, chunk_colors, hits, m, max_alpha, rows, channels):
     """Gradient of `_blend`, front to back, with the same decisions; adds to `rows`."""
     for h in range(m):
@@ -308,7 +308,7 @@ def _unblend(state, geometry, chunk_colors, hits, m, max_alpha, rows, channels):
     return _any_live(state, T)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def backward(
     thread, threads, counter, tile_order, tiles_x, offsets, entries, slots, order, records, colors,
     max_alpha, image, alphas, g_image, g_alphas, slot_rows, channels,
@@ -368,7 +368,7 @@ def backward(
                     slot_rows[row, c] = rows[k, c]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def reduce(
     thread, threads, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics, g_opacities,
     g_colors,

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="no-untyped-def"
+# mypy: ignore-errors
 """Projection of Gaussians to the image plane and its gradient (section 1 of docs/rasteriser.md).
 
 Arithmetic in double precision between float32 loads and stores.
