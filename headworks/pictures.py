@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headworks.cameras import Camera, intrinsics, orbit
 from headworks.images import composite, to_float, to_uint8
-from headworks.mesh import rasterize_mesh
+from headworks.mesh import interpolate, rasterize_mesh
 
 Picture = NDArray[np.uint8]
 
@@ -79,16 +79,27 @@ def shade_mesh(
     base = to_float(enlarged)
     buffers = rasterize_mesh(vertices, faces, camera.resized(width, height))
     hit = buffers.face_ids >= 0
-    triangles = np.asarray(vertices, np.float64)[faces]
-    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
-    in_camera = normals @ camera.viewmat[:3, :3].T
+    in_camera = interpolate(buffers, _vertex_normals(vertices, faces), faces)[hit]
+    in_camera = in_camera @ camera.viewmat[:3, :3].T
+    in_camera /= np.maximum(np.linalg.norm(in_camera, axis=1, keepdims=True), 1e-20)
     light = np.array([-0.35, -0.5, -0.79])  # from the upper left, behind the camera
     shade = 0.25 + 0.75 * np.clip(np.abs(in_camera @ light), 0, 1)
     layer = np.zeros((height, width, 3), np.float32)
-    layer[hit] = np.clip(shade[buffers.face_ids[hit], None] * _MESH_COLOUR * 1.25, 0, 1)
+    layer[hit] = np.clip(shade[:, None] * _MESH_COLOUR * 1.25, 0, 1)
     mixed = composite(layer, strength * hit, (0, 0, 0)) + base * (1 - strength * hit[..., None])
     return to_uint8(mixed)
+
+
+def _vertex_normals(
+    vertices: NDArray[np.floating], faces: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Area-weighted normals [V, 3], not of unit length."""
+    triangles = np.asarray(vertices, np.float64)[faces]
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    out = np.zeros((len(vertices), 3))
+    for corner in range(3):
+        np.add.at(out, faces[:, corner], normals)
+    return out / max(float(np.abs(out).max()), 1e-20)
 
 
 def heat(values: NDArray[np.floating], top: float) -> Picture:

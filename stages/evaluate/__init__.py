@@ -57,7 +57,7 @@ def run(inputs: Inputs, params: EvaluateParams, out: Path, context: Context) -> 
     methods = make_methods(subject, params.texture_size, params.texture_frames)
     out.mkdir(parents=True, exist_ok=True)
 
-    def part(low: float, high: float):
+    def part(low: float, high: float) -> Callable[[float, str], None]:
         return lambda done, message: context.progress(low + done * (high - low), message)
 
     facts = measure(subject, methods, params, out, part(0.1, 0.6))
