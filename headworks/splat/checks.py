@@ -50,8 +50,8 @@ def check_inputs(
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != expected[name]:
             raise ValueError(f"{name} must be {list(expected[name])}, got {list(tensor.shape)}")
-    if d < 1:
-        raise ValueError("colors must have at least one channel")
+    if d < 1 or c < 1:
+        raise ValueError(f"need at least one channel and one camera, got {d} and {c}")
     for name in ("colors", "viewmats", "Ks", "backgrounds"):
         if name in tensors:
             check_finite(name, tensors[name])

@@ -23,20 +23,29 @@ def rasterization(
         t.float() for t in (means, quats, scales, opacities, colors, viewmats)
     )
     intrinsics = Ks.detach().numpy().astype(np.float64)
-    images, alphas, geometry = [], [], []
-    for k in range(len(viewmats)):
-        view = View(
-            intrinsics[k], width, height, near_plane, far_plane, eps2d, radius_clip,
+    views = [
+        View(
+            k, width, height, near_plane, far_plane, eps2d, radius_clip,
             rasterize_mode == "antialiased", rho_floor, max_alpha,
-        )  # fmt: skip
-        means2d, conics, opacities2d, depths, boxes, radii = Project.apply(
-            means, quats, scales, opacities, viewmats[k], view
         )
+        for k in intrinsics
+    ]  # fmt: skip
+    projected = [
+        Project.apply(means, quats, scales, opacities, viewmats[k], view)
+        for k, view in enumerate(views)
+    ]
+    means2d, conics, opacities2d, depths, boxes, radii = (
+        torch.stack(parts) for parts in zip(*projected)
+    )
+    images, alphas = [], []
+    for k, view in enumerate(views):
         channels = modes.blended_channels(
-            colors if colors.ndim == 2 else colors[k], depths, render_mode
+            colors if colors.ndim == 2 else colors[k], depths[k], render_mode
         )
+        # from the stacked tensors, so that meta["means2d"] lies on the gradient's path
+        geometry = (means2d[k], conics[k], opacities2d[k])
         chunks = [
-            Blend.apply(means2d, conics, opacities2d, part, depths, boxes, radii, view)
+            Blend.apply(*geometry, part, depths[k], boxes[k], radii[k], view)
             for part in channels.split(CHANNELS[-1], dim=1)
         ]
         alpha = chunks[0][1]
@@ -44,8 +53,6 @@ def rasterization(
         background = None if backgrounds is None else backgrounds[k].float()
         images.append(modes.finish(image, alpha, background, render_mode))
         alphas.append(alpha[..., None])
-        geometry.append((means2d, conics, opacities2d, depths, radii))
-    means2d, conics, opacities2d, depths, radii = (torch.stack(t) for t in zip(*geometry))
     meta = {
         "means2d": means2d, "conics": conics, "opacities": opacities2d, "depths": depths,
         "radii": radii, "gaussian_ids": None, "width": width, "height": height,

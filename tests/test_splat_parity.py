@@ -1,0 +1,100 @@
+"""The CPU kernels against the float64 reference: images, alphas and all six gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from headworks.splat import rasterization
+from tests.splat_scenes import PARTS, Scene, head, relative, run
+
+
+def assert_parity(scene: Scene, width: int, height: int, tolerance: float = 1e-4, **options):
+    """Section 6.5 of the rasteriser's page: bulk tolerance, a counted few threshold flips."""
+    truth = run(scene, width, height, torch.float64, backend="torch", **options)
+    ours = run(scene, width, height, torch.float32, backend="cpu", **options)
+    for got, want in ((ours.image, truth.image), (ours.alpha, truth.alpha)):
+        error = (got - want).abs() / want.abs().clamp_min(1.0)
+        assert error.mean() <= 1e-6
+        assert int((error.amax(-1) > 1e-4).sum()) <= max(2, 1e-4 * width * height)
+        assert error.max() <= 5e-3
+    for name in PARTS:
+        limit = 1e-3 if name == "viewmats" else tolerance
+        assert relative(ours.gradients[name], truth.gradients[name]) <= limit, name
+
+
+def test_head_scene_equals_reference():
+    assert_parity(head(3000, 128), 128, 128)
+
+
+@pytest.mark.slow
+def test_large_head_scene_equals_reference():
+    assert_parity(head(12000, 256), 256, 256)
+
+
+def test_odd_size_with_background_equals_reference():
+    scene = head(500, 100)
+    assert_parity(scene, 100, 70, backgrounds=torch.tensor([[0.2, 0.5, 0.9]]))
+
+
+@pytest.mark.parametrize("mode", ["D", "ED", "RGB+D", "RGB+ED"])
+def test_depth_modes_equal_reference(mode):
+    assert_parity(head(400, 64), 64, 48, render_mode=mode)
+
+
+def test_antialiased_equals_reference():
+    scene = head(500, 100)
+    small = scene._replace(scales=scene.scales * 0.2)
+    assert_parity(small, 100, 70, rasterize_mode="antialiased")
+    plain = run(small, 100, 70, torch.float32, backend="cpu")
+    other = run(small, 100, 70, torch.float32, backend="cpu", rasterize_mode="antialiased")
+    assert (plain.image - other.image).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("channels", [1, 32, 40])
+def test_channel_counts_equal_reference(channels):
+    assert_parity(head(300, 64, channels), 64, 64)
+
+
+def test_scene_close_to_the_camera_equals_reference():
+    """Wide-angle, Gaussians around the frustum's edge: the tangent limits act."""
+    scene = head(600, 64)
+    scene.Ks[0, :2, :2] *= 0.25
+    scene.viewmats[0, 2, 3] = 0.9
+    scene = scene._replace(scales=scene.scales * 0.5)
+    assert_parity(scene, 64, 64)
+
+
+def test_long_lists_equal_reference():
+    """More than 1024 Gaussians in one tile: several chunks."""
+    scene = head(2600, 32)
+    assert_parity(scene._replace(opacities=scene.opacities * 0.05), 32, 32)
+
+
+def test_cameras_of_a_batch_equal_single_calls_to_the_bit():
+    scene = head(300, 48)
+    views = scene.viewmats.repeat(3, 1, 1)
+    views[1, 0, 3], views[2, 2, 3] = 0.2, 5.0
+    Ks = scene.Ks.repeat(3, 1, 1)
+    colors = torch.stack([scene.colors, scene.colors.flip(0), scene.colors * 0.5])
+    for batch in (scene.colors, colors):
+        image, alpha, meta = rasterization(*scene[:4], batch, views, Ks, 48, 40)
+        assert image.shape == (3, 40, 48, 3)
+        assert alpha.shape == (3, 40, 48, 1)
+        assert meta["means2d"].shape == (3, 300, 2)
+        for k in range(3):
+            single = batch if batch.ndim == 2 else batch[k]
+            one, _, _ = rasterization(*scene[:4], single, views[k : k + 1], Ks[:1], 48, 40)
+            assert torch.equal(one[0], image[k])
+
+
+def test_means2d_in_meta_collects_its_gradient():
+    leaves = head(200, 48).leaves()
+    image, _, meta = rasterization(*leaves, 48, 48)
+    meta["means2d"].retain_grad()
+    image.square().sum().backward()
+    gradient = meta["means2d"].grad
+    assert gradient.shape == (1, 200, 2)
+    assert gradient.abs().sum() > 0
+    culled = (meta["radii"][0] == 0).all(-1)
+    assert (gradient[0][culled] == 0).all()
