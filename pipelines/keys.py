@@ -1,0 +1,54 @@
+"""The recipe key: what decides whether a result is the wanted one (docs/engine.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from headworks.seeds import derive_seed
+from pipelines.canon import digest
+
+InputRow = tuple[str, str, str]
+"""(role, member, oid); member is "" where the unit's own subject is meant."""
+
+
+def recipe(
+    stage: str,
+    version: int,
+    code: str,
+    params: dict[str, Any],
+    seed: int,
+    inputs: Iterable[InputRow],
+) -> dict[str, Any]:
+    """Everything that a result depends on, as JSON values.
+
+    The subject's name is not part of it: two subjects with equal input share a result. Members of
+    a collection are, because labels and order matter there.
+
+    Args:
+        stage, version: from the registry.
+        code: hash of the code closure.
+        params: the stage's own validated section.
+        seed: `seed` of params.yaml.
+        inputs: digests of what goes in.
+    """
+    return {
+        "v": 1,
+        "stage": stage,
+        "version": version,
+        "code": code,
+        "params": params,
+        "seed": seed,
+        "inputs": sorted([list(row) for row in inputs]),
+    }
+
+
+def recipe_key(made_of: dict[str, Any]) -> str:
+    """`k1` and 64 hexadecimal digits."""
+    return "k1" + digest("recipe", made_of)
+
+
+def unit_seed(made_of: dict[str, Any]) -> int:
+    """Seed of a unit, from the project's seed, the stage and what goes in (not from its code)."""
+    digests = sorted(oid for _, _, oid in made_of["inputs"])
+    return derive_seed(made_of["seed"], made_of["stage"], *digests)

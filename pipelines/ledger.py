@@ -1,0 +1,366 @@
+"""The ledger: which recipe gave which output. Append-only segments, compacted into Parquet.
+
+A line of a segment is the CRC-32 of its body, a blank, canonical JSON and a newline; a torn or
+garbled line is skipped, which costs a recomputation and never a wrong result. Every process
+appends to a segment of its own, so that writers need no common lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+import uuid
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.canon import canonical_json
+from pipelines.files import sync_folder
+from pipelines.locks import Lock
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Row = dict[str, Any]
+UnitName = tuple[str, str]
+
+TEXT = (
+    "event_id type key stage subject code params_json out_oid error_class error_message log "
+    "started finished device python packages_sha256 git_commit diff_sha256 run_id host modules"
+).split()
+WHOLE = "version seed out_bytes out_files max_rss_mb threads pid attempt schema_version".split()
+REAL = "seconds cpu_seconds".split()
+
+
+def _schema() -> dict[str, Any]:
+    import polars as pl
+
+    schema: dict[str, Any] = {name: pl.String for name in TEXT}
+    schema |= {name: pl.Int64 for name in WHOLE}
+    schema |= {name: pl.Float64 for name in REAL}
+    schema["git_dirty"] = pl.Boolean
+    schema["inputs"] = pl.List(
+        pl.Struct({"role": pl.String, "member": pl.String, "oid": pl.String})
+    )
+    return schema
+
+
+def _line(row: Row) -> bytes:
+    body = canonical_json(row).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _parse(data: bytes) -> tuple[list[Row], int, int]:
+    """Rows, bytes of whole lines, and how many lines were garbled."""
+    end = data.rfind(b"\n") + 1
+    rows, bad = [], 0
+    for line in data[:end].split(b"\n")[:-1]:
+        try:
+            if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(line[9:]):
+                raise ValueError("checksum")
+            row = json.loads(line[9:])
+            if not isinstance(row, dict) or "event_id" not in row:
+                raise ValueError("not a row")
+            rows.append(row)
+        except ValueError:
+            bad += bool(line)
+    return rows, end, bad
+
+
+class Ledger:
+    """Reads all events, appends to a segment of its own.
+
+    Args:
+        folder: `.headworks/ledger`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._segments = folder / "seg"
+        self._handle = -1
+        self._base: str | None = None
+        self._frame: pl.DataFrame | None = None
+        self._tails: dict[str, int] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._oids: dict[str, str] = {}
+        self._failures: dict[str, tuple[str, str, str]] = {}
+        self._claims: dict[UnitName, str] = {}
+        self._rows: dict[str, Row] = {}
+        self._seen: set[str] = set()
+        self._tails = {}
+        self.torn = 0
+        self.events = 0
+
+    # Reading
+
+    def _bases(self) -> list[str]:
+        names = [p.name for p in self.folder.glob("base-*.parquet")]
+        return sorted(names, key=lambda name: int(re.sub(r"\D", "", name) or 0), reverse=True)
+
+    def refresh(self) -> Ledger:
+        """Take in everything that any process has appended since the last call."""
+        for _ in range(20):
+            bases = self._bases()
+            newest = bases[0] if bases else None
+            if newest != self._base:
+                self._reset()
+                self._base = newest
+                self._frame = self._load(bases)
+                self._index_frame()
+            try:
+                self._read_segments()
+            except FileNotFoundError:
+                time.sleep(0.01)
+                continue
+            after = self._bases()
+            if (after[0] if after else None) == self._base:
+                return self
+        return self
+
+    def _load(self, bases: list[str]) -> pl.DataFrame | None:
+        import polars as pl
+
+        for name in bases:
+            try:
+                return pl.read_parquet(self.folder / name)
+            except (OSError, pl.exceptions.PolarsError):
+                self.torn += 1
+        return None
+
+    def _index_frame(self) -> None:
+        if self._frame is None:
+            return
+        columns = [
+            self._frame.get_column(name).to_list()
+            for name in (
+                "event_id type key stage subject out_oid error_class error_message log".split()
+            )
+        ]
+        for event, kind, key, stage, subject, oid, failure, message, log in zip(*columns):
+            self._take(event, kind, key, stage, subject, oid, failure, message, log)
+
+    def _take(
+        self,
+        event: str,
+        kind: str,
+        key: str | None,
+        stage: str | None,
+        subject: str | None,
+        oid: str | None,
+        failure: str | None,
+        message: str | None,
+        log: str | None,
+    ) -> bool:
+        if event in self._seen:
+            return False
+        self._seen.add(event)
+        self.events += 1
+        if key is None or stage is None or subject is None:
+            return True
+        if kind == "ok" and oid is not None:
+            self._oids[key] = oid
+            self._failures.pop(key, None)
+            self._claims[stage, subject] = key
+        elif kind == "claim":
+            self._claims[stage, subject] = key
+        elif kind == "failed":
+            self._failures[key] = (failure or "", message or "", log or "")
+        return True
+
+    def _read_segments(self) -> None:
+        if not self._segments.is_dir():
+            return
+        for path in sorted(self._segments.glob("*.ndjson"), key=lambda p: p.name):
+            start = self._tails.get(path.name, 0)
+            with open(path, "rb") as handle:
+                handle.seek(start)
+                data = handle.read()
+            if not data:
+                continue
+            rows, used, bad = _parse(data)
+            self._tails[path.name] = start + used
+            self.torn += bad
+            for row in rows:
+                fields = (
+                    row.get(name)
+                    for name in ("key stage subject out_oid error_class error_message log".split())
+                )
+                if (
+                    self._take(row["event_id"], row.get("type", ""), *fields)
+                    and row.get("type") == "ok"
+                ):
+                    self._rows[row["key"]] = row
+
+    def oid(self, key: str) -> str | None:
+        """Output of a recipe, None where it was never computed."""
+        return self._oids.get(key)
+
+    def failure(self, key: str) -> tuple[str, str, str] | None:
+        """(class, message, log) of the last failure of a recipe that has never succeeded since."""
+        return self._failures.get(key)
+
+    def claim(self, stage: str, subject: str) -> str | None:
+        """Key of the result that a unit last relied on."""
+        return self._claims.get((stage, subject))
+
+    def claims(self) -> dict[UnitName, str]:
+        """All claims: (stage, subject) -> key."""
+        return dict(self._claims)
+
+    def row(self, key: str) -> Row | None:
+        """Newest `ok` event of a recipe, with all its columns."""
+        if key in self._rows:
+            return self._rows[key]
+        if self._frame is None or key not in self._oids:
+            return None
+        import polars as pl
+
+        found = self._frame.filter((pl.col("key") == key) & (pl.col("type") == "ok"))
+        if found.is_empty():
+            return None
+        row = found.row(-1, named=True)
+        row["inputs"] = [[i["role"], i["member"], i["oid"]] for i in row["inputs"] or []]
+        self._rows[key] = row
+        return row
+
+    def frame(self) -> pl.DataFrame:
+        """All events as one table (schema: docs/engine.md)."""
+        import polars as pl
+
+        rows: list[Row] = []
+        if self._segments.is_dir():
+            for path in sorted(self._segments.glob("*.ndjson")):
+                rows += _parse(path.read_bytes())[0]
+        fresh = _table(rows)
+        old = self._load(self._bases())
+        parts = [fresh] if old is None else [old, fresh]
+        return pl.concat(parts, how="diagonal_relaxed").unique(
+            "event_id", keep="first", maintain_order=True
+        )
+
+    # Writing
+
+    def append(self, kind: str, **fields: Any) -> Row:
+        """Append one event and flush it to the disk: the moment at which a result exists.
+
+        Args:
+            kind: ok, failed, claim, raw, run.
+            fields: columns.
+        """
+        row: Row = {"event_id": uuid.uuid4().hex, "type": kind, "schema_version": 1, **fields}
+        row = {name: value for name, value in row.items() if value is not None}
+        if self._handle < 0:
+            self._open()
+        data = _line(row)
+        size = os.fstat(self._handle).st_size
+        try:
+            if os.write(self._handle, data) != len(data):
+                raise OSError(28, "no space left for the ledger")
+            os.fsync(self._handle)
+        except OSError:
+            os.ftruncate(self._handle, size)
+            raise
+        return row
+
+    def _open(self) -> None:
+        self._segments.mkdir(parents=True, exist_ok=True)
+        while True:
+            name = f"{time.time_ns():020d}-{socket.gethostname()}-{os.getpid()}.ndjson"
+            path = self._segments / name
+            handle = os.open(
+                path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+            )
+            # A compaction may merge and unlink the file between its creation and its lock.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                if os.stat(path).st_ino == os.fstat(handle).st_ino:
+                    sync_folder(self._segments)
+                    self._handle = handle
+                    return
+            except FileNotFoundError:
+                pass
+            os.close(handle)
+
+    def close(self) -> None:
+        """Release the segment, so that it can be merged."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def compact(self) -> bool:
+        """Merge segments of dead writers into the next base Parquet.
+
+        Returns:
+            Whether anything was merged (another process may be at it).
+        """
+        if not self._segments.is_dir():
+            return False
+        with Lock(self.folder / "compact.lock", wait=False) as lock:
+            if not lock.held:
+                return False
+            taken: list[tuple[Path, int]] = []
+            rows: list[Row] = []
+            try:
+                for path in sorted(self._segments.glob("*.ndjson")):
+                    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except OSError:
+                        os.close(handle)
+                        continue
+                    taken.append((path, handle))
+                    rows += _parse(path.read_bytes())[0]
+                if not taken:
+                    return False
+                self._merge(rows)
+                for path, _ in taken:
+                    path.unlink()
+            finally:
+                for _, handle in taken:
+                    os.close(handle)
+        return True
+
+    def _merge(self, rows: list[Row]) -> None:
+        import polars as pl
+
+        bases = self._bases()
+        old = self._load(bases)
+        fresh = _table(rows)
+        merged = fresh if old is None else pl.concat([old, fresh], how="diagonal_relaxed")
+        merged = merged.unique("event_id", keep="first", maintain_order=True)
+        number = int(re.sub(r"\D", "", bases[0])) + 1 if bases else 1
+        target = self.folder / f"base-{number}.parquet"
+        unfinished = self.folder / f"unfinished-{os.getpid()}"
+        merged.write_parquet(unfinished, compression="zstd", statistics=True)
+        handle = os.open(unfinished, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(unfinished, target)
+        sync_folder(self.folder)
+        for name in bases[1:]:
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def _table(rows: list[Row]) -> pl.DataFrame:
+    import polars as pl
+
+    schema = _schema()
+    plain = [
+        {
+            **{name: row.get(name) for name in schema},
+            "inputs": [
+                {"role": role, "member": member, "oid": oid}
+                for role, member, oid in row.get("inputs", [])
+            ],
+        }
+        for row in rows
+    ]
+    return pl.DataFrame(plain, schema=schema)

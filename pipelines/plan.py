@@ -1,0 +1,369 @@
+"""The plan: what would run and why, from the ledger alone. Pure: reads no data, writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from headworks.errors import HeadworksError
+from pipelines.keys import InputRow, recipe, recipe_key
+from pipelines.ledger import Ledger
+from pipelines.params import AllParams
+from pipelines.subjects import Subject
+from stages.contract import Stage
+
+ALL = "all"
+State = Literal["ok", "restore", "run", "maybe", "failed", "blocked"]
+STATES: tuple[State, ...] = ("ok", "restore", "run", "maybe", "failed", "blocked")
+
+
+class Unit(NamedTuple):
+    """A stage applied to one subject, or (subject "all") to the whole data set."""
+
+    stage: str
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.subject}"
+
+
+class Dep(NamedTuple):
+    """One thing that a unit reads.
+
+    Attributes:
+        role: name of the input. member: "" unless collected. unit: who makes it, None for raw.
+        collect: whether the role gathers members.
+    """
+
+    role: str
+    member: str
+    unit: Unit | None
+    collect: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done with a unit.
+
+    Attributes:
+        state: see docs/engine.md.
+        reasons: why, in words.
+        key, made_of: recipe; None while an input is unknown.
+        oid: output; None while it is unknown.
+        cause: for failed and blocked: the unit at fault and its message.
+        missing: members left out of a collection because they failed: name -> {stage, message}.
+    """
+
+    unit: Unit
+    state: State
+    reasons: tuple[str, ...] = ()
+    key: str | None = None
+    made_of: dict[str, Any] | None = None
+    oid: str | None = None
+    cause: tuple[str, str] | None = None
+    missing: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class Graph:
+    """Units and what each reads.
+
+    Args:
+        registry: stages in an order in which inputs come first.
+        subjects: by name.
+
+    Raises:
+        HeadworksError: when a stage reads one that does not come before it.
+    """
+
+    def __init__(self, registry: Sequence[Stage], subjects: Mapping[str, Subject]) -> None:
+        self.stages = {stage.name: stage for stage in registry}
+        self.subjects = dict(sorted(subjects.items()))
+        self.deps: dict[Unit, tuple[Dep, ...]] = {}
+        self.absent: dict[Unit, str] = {}
+        self.dependents: dict[Unit, list[Unit]] = {}
+        seen: set[str] = {"raw"}
+        for stage in registry:
+            for wanted in stage.inputs:
+                if wanted.role not in seen:
+                    raise HeadworksError(
+                        f"registry: {stage.name} reads {wanted.role!r}, which is no stage before it"
+                    )
+            seen.add(stage.name)
+            self._add(stage)
+        for unit, deps in self.deps.items():
+            for dep in deps:
+                if dep.unit is not None:
+                    self.dependents.setdefault(dep.unit, []).append(unit)
+
+    def _members(self, stage: Stage) -> list[str]:
+        return [s.name for s in self.subjects.values() if s.kind in stage.kinds]
+
+    def _add(self, stage: Stage) -> None:
+        names = self._members(stage) if stage.scope == "subject" else [ALL]
+        for name in names:
+            unit = Unit(stage.name, name)
+            deps: list[Dep] = []
+            for wanted in stage.inputs:
+                found, absent = self._resolve(stage, name, wanted.role, wanted.collect)
+                deps += found
+                if absent and not wanted.optional:
+                    self.absent[unit] = absent
+            if stage.scope == "dataset" and not deps:
+                self.absent.pop(unit, None)
+                continue
+            self.deps[unit] = tuple(deps)
+
+    def _resolve(
+        self, stage: Stage, name: str, role: str, collect: bool
+    ) -> tuple[list[Dep], str | None]:
+        if role == "raw":
+            return [Dep(role, "", None, False)], None
+        upstream = self.stages[role]
+        if collect:
+            members = [m for m in self._members(stage) if Unit(role, m) in self.deps]
+            return [Dep(role, m, Unit(role, m), True) for m in members], None
+        unit = Unit(role, ALL if upstream.scope == "dataset" else name)
+        if unit in self.deps:
+            return [Dep(role, "", unit, False)], None
+        if upstream.scope == "dataset":
+            kinds = ", ".join(sorted(upstream.kinds))
+            return [], f"{role} has no members: add subjects of kind {kinds}"
+        return [], f"{role} does not apply to a subject of kind {self.subjects[name].kind}"
+
+    def ancestors(self, units: Iterable[Unit]) -> set[Unit]:
+        """The units and all that they need."""
+        found: set[Unit] = set()
+        todo = list(units)
+        while todo:
+            unit = todo.pop()
+            if unit in found:
+                continue
+            found.add(unit)
+            todo += [dep.unit for dep in self.deps[unit] if dep.unit is not None]
+        return found
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Decides about units, one at a time, given what is decided upstream.
+
+    Attributes:
+        graph, params, ledger: what there is.
+        code: stage -> hash of its code closure; modules: stage -> {module: hash}.
+        known_modules: code hash -> {module: hash} of earlier runs, to say which module changed.
+        whole: whether the cache holds an output.
+        published: (stage, subject) -> oid in data/, None where absent or touched.
+        forced: units to run in any case.
+        retry: try again what failed permanently.
+    """
+
+    graph: Graph
+    params: AllParams
+    ledger: Ledger
+    code: Mapping[str, str]
+    whole: Callable[[str], bool]
+    published: Callable[[str, str], str | None]
+    modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    known_modules: Callable[[str], Mapping[str, str] | None] = lambda code: None
+    forced: frozenset[Unit] = frozenset()
+    retry: bool = False
+
+    def decide(self, unit: Unit, known: Mapping[Unit, Decision]) -> Decision:
+        """State of one unit.
+
+        Args:
+            unit: which.
+            known: decisions for all that it reads.
+        """
+        rows: list[InputRow] = []
+        unknown: list[str] = []
+        missing: dict[str, dict[str, str]] = {}
+        if unit in self.graph.absent:
+            reason = self.graph.absent[unit]
+            return Decision(unit, "blocked", (reason,), cause=(str(unit), reason))
+        for dep in self.graph.deps[unit]:
+            if dep.unit is None:
+                rows.append((dep.role, "", self.graph.subjects[unit.subject].oid))
+                continue
+            upstream = known[dep.unit]
+            if upstream.state in ("failed", "blocked"):
+                cause = upstream.cause or (str(dep.unit), "failed")
+                if not dep.collect:
+                    return Decision(unit, "blocked", (f"{cause[0]} failed",), cause=cause)
+                missing[dep.member] = {"stage": cause[0].split("/")[0], "message": cause[1]}
+            elif upstream.oid is None:
+                unknown.append(str(dep.unit))
+            else:
+                rows.append((dep.role, dep.member, upstream.oid))
+        members = {dep.member for dep in self.graph.deps[unit] if dep.collect}
+        if members and members <= set(missing):
+            first = next(iter(missing.values()))
+            reason = "every member failed"
+            return Decision(unit, "blocked", (reason,), cause=(str(unit), first["message"]))
+        rows = [row for row in rows if row[1] not in missing or not row[1]]
+        stage = self.graph.stages[unit.stage]
+        made_of = recipe(
+            stage.name,
+            stage.version,
+            self.code[stage.name],
+            self.params.section(stage.name),
+            self.params.seed,
+            rows + [("failed", name, _told(told)) for name, told in missing.items()],
+        )
+        if unknown:
+            return self._undecided(unit, made_of, unknown, missing)
+        return self._decided(unit, made_of, missing)
+
+    def _undecided(
+        self,
+        unit: Unit,
+        made_of: dict[str, Any],
+        unknown: list[str],
+        missing: dict[str, dict[str, str]],
+    ) -> Decision:
+        last = self._last(unit)
+        names = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if unknown[3:] else "")
+        if last is None:
+            return Decision(unit, "run", ("new",), missing=missing)
+        if unit in self.forced:
+            return Decision(unit, "run", ("forced",), missing=missing)
+        own = self._differences(unit, made_of, last, inputs=False)
+        return Decision(
+            unit, "run" if own else "maybe", (*own, f"input: {names} will run"), missing=missing
+        )
+
+    def _decided(
+        self, unit: Unit, made_of: dict[str, Any], missing: dict[str, dict[str, str]]
+    ) -> Decision:
+        key = recipe_key(made_of)
+        oid = self.ledger.oid(key)
+
+        def decision(state: State, *reasons: str, oid: str | None = None) -> Decision:
+            return Decision(unit, state, reasons, key, made_of, oid, missing=missing)
+
+        if unit in self.forced:
+            return decision("run", "forced")
+        if oid is not None:
+            if not self.whole(oid):
+                return decision("run", "lost: its stored output is incomplete")
+            if self.published(unit.stage, unit.subject) == oid:
+                return decision("ok", oid=oid)
+            last = self._last(unit)
+            reasons = self._differences(unit, made_of, last) if last else []
+            return decision("restore", *(reasons or ["not in data/, or changed there"]), oid=oid)
+        failure = self.ledger.failure(key)
+        if failure is not None and failure[0] not in TRANSIENT and not self.retry:
+            message = failure[1]
+            return Decision(
+                unit,
+                "failed",
+                (f"failed before: {message}",),
+                key,
+                made_of,
+                cause=(str(unit), message),
+                missing=missing,
+            )
+        last = self._last(unit)
+        if last is None:
+            return decision("run", "new" if failure is None else f"failed before: {failure[1]}")
+        reasons = self._differences(unit, made_of, last)
+        return decision("run", *(reasons or ["failed before" if failure else "not in the ledger"]))
+
+    def _last(self, unit: Unit) -> dict[str, Any] | None:
+        key = self.ledger.claim(unit.stage, unit.subject)
+        return self.ledger.row(key) if key else None
+
+    def _differences(
+        self, unit: Unit, made_of: dict[str, Any], last: dict[str, Any], inputs: bool = True
+    ) -> list[str]:
+        """What differs from the result that the unit last relied on, in words."""
+        found = []
+        old = json.loads(last["params_json"])
+        new = json.loads(json.dumps(made_of["params"]))
+        found += [f"params: {unit.stage}.{words}" for words in _changes(old, new)]
+        if last["seed"] != made_of["seed"]:
+            found.append(f"params: seed {last['seed']} -> {made_of['seed']}")
+        if last["code"] != made_of["code"]:
+            found.append(self._code_change(unit.stage, last["code"]))
+        if last["version"] != made_of["version"]:
+            found.append(f"version: {last['version']} -> {made_of['version']}")
+        if inputs:
+            found += _input_changes(last["inputs"], made_of["inputs"])
+        return found
+
+    def _code_change(self, stage: str, old_hash: str) -> str:
+        old = self.known_modules(old_hash)
+        new = self.modules.get(stage)
+        if not old or not new:
+            return "code changed"
+        names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        more = f" and {len(names) - 3} more" if names[3:] else ""
+        return f"code changed: {', '.join(names[:3])}{more}"
+
+
+TRANSIENT = frozenset({"transient", "oom", "lost", "changed", "disk_full", "engine", "cancelled"})
+"""Classes of failure that the next run tries again by itself."""
+
+
+def _told(failure: Mapping[str, str]) -> str:
+    from pipelines.canon import digest
+
+    return digest("failure", dict(failure))
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += _changes(a, b, f"{prefix}{key}.")
+        elif key not in old:
+            found.append(f"{prefix}{key} is new ({b!r})")
+        elif key not in new:
+            found.append(f"{prefix}{key} is gone")
+        elif a != b:
+            found.append(f"{prefix}{key} {a!r} -> {b!r}")
+    return found
+
+
+def _input_changes(old: list[list[str]], new: list[list[str]]) -> list[str]:
+    before = {(role, member): oid for role, member, oid in old}
+    after = {(role, member): oid for role, member, oid in new}
+    found = []
+    for role in sorted({role for role, _ in {*before, *after}}):
+        a = {m: oid for (r, m), oid in before.items() if r == role}
+        b = {m: oid for (r, m), oid in after.items() if r == role}
+        if a == b:
+            continue
+        gained, lost = sorted({*b} - {*a}), sorted({*a} - {*b})
+        changed = sorted(m for m in {*a} & {*b} if a[m] != b[m])
+        if [*a] == [""] or [*b] == [""]:
+            found.append(f"input: {role} changed")
+            continue
+        words = []
+        for label, names in (("new", gained), ("gone", lost), ("changed", changed)):
+            if names:
+                more = f" and {len(names) - 3} more" if names[3:] else ""
+                words.append(f"{label} {', '.join(names[:3])}{more}")
+        found.append(f"input: {role}: {'; '.join(words)}")
+    return found
+
+
+def make_plan(planner: Planner, units: Iterable[Unit] | None = None) -> dict[Unit, Decision]:
+    """Decide about units, inputs first.
+
+    Args:
+        planner: with the graph.
+        units: which (with all that they need), or None for all.
+
+    Returns:
+        Decisions in the order of the graph.
+    """
+    wanted = planner.graph.ancestors(planner.graph.deps if units is None else units)
+    known: dict[Unit, Decision] = {}
+    for unit in planner.graph.deps:
+        if unit in wanted:
+            known[unit] = planner.decide(unit, known)
+    return known

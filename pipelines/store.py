@@ -1,0 +1,142 @@
+"""Outputs in DVC's content-addressed cache. The only module that touches dvc_data's objects.
+
+`has_objects` needs no DVC import, so that planning stays quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from headworks.errors import TransientError
+from pipelines.files import sync_folder, sync_tree
+
+
+def object_path(objects: Path, oid: str) -> Path:
+    """Where an object lies."""
+    return objects / oid[:2] / oid[2:]
+
+
+def read_tree(objects: Path, oid: str) -> dict[str, str] | None:
+    """Files of a stored folder (relative path -> md5), None where it is absent or garbled."""
+    try:
+        listing = json.loads(object_path(objects, oid).read_bytes())
+        return {item["relpath"]: item["md5"] for item in listing}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+class Objects:
+    """Which outputs the cache still holds whole; remembers what it has looked at.
+
+    Args:
+        objects: folder of the cache's objects.
+    """
+
+    def __init__(self, objects: Path) -> None:
+        self._objects = objects
+        self._file = lru_cache(None)(self._look)
+        self._whole: dict[str, bool] = {}
+
+    def _look(self, oid: str) -> bool:
+        return object_path(self._objects, oid).exists()
+
+    def whole(self, oid: str) -> bool:
+        """Whether a folder and all its files are there."""
+        if oid not in self._whole:
+            tree = read_tree(self._objects, oid)
+            self._whole[oid] = tree is not None and all(map(self._file, tree.values()))
+        return self._whole[oid]
+
+
+def _odb(objects: Path) -> Any:
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+    from dvc_data.hashfile.state import StateNoop
+    from dvc_objects.fs.local import localfs
+
+    return LocalHashFileDB(localfs, str(objects), state=StateNoop(), hash_name="md5")
+
+
+def store(objects: Path, folder: Path) -> tuple[str, int, int]:
+    """Put a finished, private folder into the cache, flushed to the disk.
+
+    Args:
+        objects: folder of the cache's objects.
+        folder: absolute; its files become read-only objects without copying.
+
+    Returns:
+        (oid, bytes, number of files).
+
+    Raises:
+        OSError: no space. TransientError: the cache took only a part.
+    """
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.transfer import transfer
+    from dvc_objects.fs.local import localfs
+
+    sync_tree(folder)
+    odb = _odb(objects)
+    staging, meta, tree = build(odb, str(folder), localfs, "md5")
+    # shallow=False: with the default an existing listing hides missing files.
+    result = transfer(staging, odb, {tree.hash_info}, shallow=False, hardlink=True)
+    oids = {tree.oid} | {info.value for _, _, info in tree}
+    if result.failed or not all(odb.exists(oid) for oid in oids):
+        stat = os.statvfs(objects)
+        if stat.f_bavail * stat.f_frsize < 1 << 20:
+            raise OSError(errno.ENOSPC, "no space left in the cache", str(objects))
+        raise TransientError(f"{objects}: the cache took only a part of {folder.name}")
+    for prefix in sorted({oid[:2] for oid in oids}):
+        sync_folder(objects / prefix)
+    listing = os.open(object_path(objects, tree.oid), os.O_RDONLY)
+    try:
+        os.fsync(listing)
+    finally:
+        os.close(listing)
+    return tree.oid, int(meta.size or 0), int(meta.nfiles or 0)
+
+
+def add_file(objects: Path, data: bytes, tmp: Path) -> str:
+    """Put one small file into the cache.
+
+    Args:
+        objects: folder of the cache's objects. data: the file. tmp: for the unfinished file.
+
+    Returns:
+        Its md5.
+    """
+    import hashlib
+
+    from pipelines.files import write_atomic
+
+    oid = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    path = object_path(objects, oid)
+    if not path.exists():
+        write_atomic(path, data, tmp)
+        path.chmod(0o444)
+    return oid
+
+
+def check_out(objects: Path, oid: str, target: Path) -> None:
+    """Write a stored folder to a fresh path.
+
+    Raises:
+        TransientError: when objects are missing (the plan will then say `lost`).
+    """
+    from dvc_data.hashfile.checkout import CheckoutError, checkout
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+    from dvc_objects.errors import ObjectFormatError
+    from dvc_objects.fs.local import localfs
+
+    odb = _odb(objects)
+    odb.cache_types = ["reflink", "copy"]
+    try:
+        tree = Tree.load(odb, HashInfo("md5", oid))
+        target.mkdir(parents=True, exist_ok=True)
+        checkout(str(target), localfs, tree, odb, force=True)
+    except (CheckoutError, FileNotFoundError, ObjectFormatError) as error:
+        raise TransientError(f"{objects}: {oid} is incomplete in the cache ({error})") from None

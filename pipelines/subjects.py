@@ -1,0 +1,275 @@
+"""Subjects: raw captures below data/raw/, their digests, and how they get there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from headworks.errors import CaptureError, HeadworksError
+from pipelines.canon import md5_tree
+from pipelines.files import private_folder, remove, sync_tree, walk_files, write_atomic
+from pipelines.layout import Layout
+from stages.contract import SYNTHETIC, Kind
+
+PHOTOS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+CLIPS = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"})
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RESERVED = frozenset({"all", "raw"})
+_SETTLED_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One capture.
+
+    Attributes:
+        name: folder below data/raw.
+        kind: see stages.contract.
+        oid: digest of the raw folder, as DVC computes it.
+        files: raw file -> (md5, sha256, bytes).
+    """
+
+    name: str
+    kind: Kind
+    oid: str
+    files: dict[str, tuple[str, str, int]]
+
+
+def check_name(name: str) -> str:
+    """A subject's name, if it can be one.
+
+    Raises:
+        HeadworksError: when it could leave the workspace or clash with the engine's names.
+    """
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise HeadworksError(
+            f"{name!r} cannot name a subject: use 1 to 64 letters, digits, '_' and '-', beginning "
+            f"with a letter or digit (reserved: {', '.join(sorted(_RESERVED))})"
+        )
+    return name
+
+
+class Fingerprints:
+    """Digests of raw files, remembered by path, size, inode and modification time.
+
+    A file that changed in the last two seconds is read again next time, since an edit within the
+    clock's grain would not show.
+
+    Args:
+        layout: of the workspace.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._path = layout.hidden / "fingerprints.json"
+        self._dirty = False
+        try:
+            self._known: dict[str, list[Any]] = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def file(self, path: Path) -> tuple[str, str, int]:
+        """(md5, sha256, bytes) of a file."""
+        stat = path.stat()
+        name = os.path.relpath(path, self._layout.root)
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(name)
+        if known and known[0] == stamp:
+            return known[1], known[2], stat.st_size
+        md5 = hashlib.md5(usedforsecurity=False)
+        sha256 = hashlib.sha256()
+        with open(path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                md5.update(block)
+                sha256.update(block)
+        if time.time_ns() - stat.st_mtime_ns > _SETTLED_NS:
+            self._known[name] = [stamp, md5.hexdigest(), sha256.hexdigest()]
+            self._dirty = True
+        return md5.hexdigest(), sha256.hexdigest(), stat.st_size
+
+    def save(self) -> None:
+        """Keep the digests for the next run."""
+        if self._dirty:
+            write_atomic(self._path, json.dumps(self._known).encode(), self._layout.tmp)
+            self._dirty = False
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """`subject.json` of a raw folder, checked.
+
+    Raises:
+        CaptureError: unreadable, of unknown kind, or naming files outside its folder.
+    """
+    path = folder / "subject.json"
+    try:
+        body = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CaptureError(
+            f"{path}: not readable ({error}); add the subject again with: headworks add"
+        ) from None
+    if not isinstance(body, dict) or body.get("kind") not in get_args(Kind):
+        raise CaptureError(f"{path}: kind must be one of {', '.join(get_args(Kind))}")
+    files = body.get("files", [])
+    if not isinstance(files, list) or any(
+        not isinstance(name, str) or Path(name).name != name or name.startswith(".")
+        for name in files
+    ):
+        raise CaptureError(f"{path}: files must be plain names beside subject.json")
+    return body
+
+
+def read_subject(layout: Layout, name: str, fingerprints: Fingerprints) -> Subject:
+    """One subject with its digests.
+
+    Raises:
+        CaptureError: when its folder is not in order.
+    """
+    folder = layout.raw / name
+    body = read_description(folder)
+    files = {}
+    for relative, entry in walk_files(folder):
+        if entry.is_symlink() and not Path(entry.path).exists():
+            raise CaptureError(f"{entry.path}: a link to nothing")
+        files[relative] = fingerprints.file(Path(entry.path))
+    absent = [name for name in body.get("files", []) if name not in files]
+    if absent:
+        raise CaptureError(f"{folder}: {absent[0]} is missing; add the subject again")
+    oid = md5_tree({relative: digests[0] for relative, digests in files.items()})
+    return Subject(name, body["kind"], oid, files)
+
+
+def read_subjects(layout: Layout) -> dict[str, Subject]:
+    """All subjects of a workspace, by name."""
+    if not layout.raw.is_dir():
+        return {}
+    fingerprints = Fingerprints(layout)
+    subjects = {}
+    for entry in sorted(os.scandir(layout.raw), key=lambda e: e.name):
+        if entry.is_dir() and not entry.name.startswith("."):
+            check_name(entry.name)
+            subjects[entry.name] = read_subject(layout, entry.name, fingerprints)
+    fingerprints.save()
+    return subjects
+
+
+def _safe_file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "file"
+
+
+def _gather(paths: Sequence[Path]) -> tuple[Kind, list[Path]]:
+    """What the given paths are: a clip, a photo, or several photos of one person."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
+            if not inside:
+                raise CaptureError(
+                    f"{path}: no photos in this folder (looked for {', '.join(sorted(PHOTOS))})"
+                )
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise CaptureError(f"{path}: no such file or folder")
+    for path in files:
+        if path.suffix.lower() not in PHOTOS | CLIPS:
+            raise CaptureError(
+                f"{path}: neither a photo ({', '.join(sorted(PHOTOS))}) nor a clip "
+                f"({', '.join(sorted(CLIPS))})"
+            )
+        if path.stat().st_size == 0:
+            raise CaptureError(f"{path}: the file is empty")
+    clips = [path for path in files if path.suffix.lower() in CLIPS]
+    if clips and len(files) > 1:
+        raise CaptureError(
+            f"{clips[0]}: one subject is one clip, or photos; add each clip under its own name"
+        )
+    if clips:
+        return "clip", files
+    folder = any(path.is_dir() for path in paths)
+    return ("photos" if folder or len(files) > 1 else "photo"), files
+
+
+def add_subject(
+    layout: Layout,
+    name: str,
+    paths: Sequence[Path] = (),
+    kind: Kind | None = None,
+    seed: int | None = None,
+    consent: str | None = None,
+    licence: str | None = None,
+) -> Subject:
+    """Put a capture into data/raw/, whole or not at all.
+
+    Args:
+        layout: of the workspace.
+        name: what to call it.
+        paths: a photo, photos or a folder of them, or a clip; none for synthetic kinds.
+        kind, seed: for synthetic kinds.
+        consent, licence: words that travel with the capture.
+
+    Returns:
+        The subject.
+
+    Raises:
+        CaptureError: unusable paths. HeadworksError: bad or taken name.
+    """
+    check_name(name)
+    if kind in SYNTHETIC:
+        if paths:
+            raise HeadworksError(f"{name}: a synthetic subject takes a seed and no paths")
+        if seed is None or not 0 <= seed < 2**62:
+            raise HeadworksError(f"{name}: a synthetic subject needs --seed (0 or more)")
+        files: list[Path] = []
+    else:
+        if not paths:
+            raise HeadworksError(f"{name}: give a photo, a folder of photos or a clip")
+        found, files = _gather(paths)
+        kind = kind or found
+        seed = None
+    layout.make()
+    staged = private_folder(layout.tmp, f"add-{name}")
+    try:
+        taken: dict[str, Path] = {}
+        for path in files:
+            target = _safe_file_name(path.name)
+            if target in taken:
+                raise CaptureError(f"{path} and {taken[target]}: two files of the same name")
+            taken[target] = path
+            shutil.copyfile(path, staged / target)
+        body = {
+            "kind": kind,
+            "files": sorted(taken),
+            "consent": consent,
+            "licence": licence,
+            "seed": seed,
+        }
+        (staged / "subject.json").write_text(json.dumps(body, sort_keys=True, indent=1) + "\n")
+        sync_tree(staged)
+        target_folder = layout.raw / name
+        try:
+            os.rename(staged, target_folder)
+        except OSError as error:
+            if not target_folder.exists():
+                raise
+            fingerprints = Fingerprints(layout)
+            present = read_subject(layout, name, fingerprints)
+            new = md5_tree(
+                {rel: fingerprints.file(Path(e.path))[0] for rel, e in walk_files(staged)}
+            )
+            if present.oid == new:
+                return present
+            raise HeadworksError(
+                f"{target_folder}: there is another subject of that name; choose a new name"
+            ) from error
+    finally:
+        remove(staged)
+    return read_subject(layout, name, Fingerprints(layout))

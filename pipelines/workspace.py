@@ -1,0 +1,146 @@
+"""A workspace: subjects, params, stages and the ledger of what was made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from headworks.errors import HeadworksError
+from pipelines.codehash import CodeIndex
+from pipelines.files import write_atomic
+from pipelines.layout import Layout
+from pipelines.ledger import Ledger
+from pipelines.params import AllParams, load_params
+from pipelines.plan import Decision, Graph, Planner, Unit, make_plan
+from pipelines.publish import published_oid
+from pipelines.store import Objects
+from pipelines.subjects import read_subjects
+from stages.contract import Stage
+
+
+class Workspace:
+    """One project on disk.
+
+    Args:
+        root: its folder.
+        registry: its stages; those of the method if None.
+    """
+
+    def __init__(self, root: Path | str, registry: Sequence[Stage] | None = None) -> None:
+        if registry is None:
+            from stages.registry import STAGES
+
+            registry = STAGES
+        self.registry = tuple(registry)
+        self.layout = Layout(root)
+        self.ledger = Ledger(self.layout.hidden / "ledger")
+
+    @property
+    def packages(self) -> list[str]:
+        """First-party packages whose code counts."""
+        return sorted({"headworks", "stages", *(s.module.split(".")[0] for s in self.registry)})
+
+    def params(self, overrides: Sequence[str] = ()) -> AllParams:
+        """params.yaml, checked."""
+        return load_params(self.layout.params, self.registry, overrides)
+
+    def stage(self, name: str) -> Stage:
+        """A stage by name.
+
+        Raises:
+            HeadworksError: with the names there are.
+        """
+        for stage in self.registry:
+            if stage.name == name:
+                return stage
+        names = ", ".join(stage.name for stage in self.registry)
+        raise HeadworksError(f"no stage {name!r}; there are {names}")
+
+    def select(
+        self, graph: Graph, stages: Iterable[str] = (), subjects: Iterable[str] = ()
+    ) -> list[Unit]:
+        """Units of the named stages and subjects (all where none is named).
+
+        Raises:
+            HeadworksError: for a name that is not there.
+        """
+        stages, subjects = list(stages), list(subjects)
+        for name in stages:
+            self.stage(name)
+        for name in subjects:
+            if name not in graph.subjects:
+                have = ", ".join(graph.subjects) or "none yet"
+                raise HeadworksError(f"no subject {name!r}; there are: {have}")
+        return [
+            unit
+            for unit in graph.deps
+            if (not stages or unit.stage in stages) and (not subjects or unit.subject in subjects)
+        ]
+
+    def planner(
+        self,
+        overrides: Sequence[str] = (),
+        forced: Sequence[Unit] = (),
+        retry: bool = False,
+        graph: Graph | None = None,
+    ) -> Planner:
+        """Everything that a plan needs, read afresh."""
+        graph = graph or self.graph()
+        index = CodeIndex(self.packages, self.layout.hidden / "code.json")
+        modules = {stage.name: index.closure(stage.module) for stage in self.registry}
+        code = {stage.name: index.hash(stage.module) for stage in self.registry}
+        if self.layout.hidden.is_dir():
+            index.save(self.layout.tmp)
+
+        def published(stage: str, subject: str) -> str | None:
+            return published_oid(self.layout, stage, subject)
+
+        return Planner(
+            graph=graph,
+            params=self.params(overrides),
+            ledger=self.ledger.refresh(),
+            code=code,
+            modules=modules,
+            known_modules=self.known_modules,
+            whole=Objects(self.layout.objects).whole,
+            published=published,
+            forced=frozenset(forced),
+            retry=retry,
+        )
+
+    def graph(self) -> Graph:
+        """Units of the subjects that there are."""
+        self.layout.require()
+        return Graph(self.registry, read_subjects(self.layout))
+
+    def plan(
+        self,
+        stages: Sequence[str] = (),
+        subjects: Sequence[str] = (),
+        overrides: Sequence[str] = (),
+    ) -> dict[Unit, Decision]:
+        """What a run would do. See `pipelines.plan`."""
+        planner = self.planner(overrides)
+        return make_plan(planner, self.select(planner.graph, stages, subjects))
+
+    def known_modules(self, code: str) -> Mapping[str, str] | None:
+        """Modules behind a code hash of an earlier run."""
+        try:
+            found: Mapping[str, str] = json.loads(
+                (self.layout.hidden / "code" / f"{code}.json").read_text()
+            )
+            return found
+        except (OSError, ValueError):
+            return None
+
+    def remember_modules(self, code: str, modules: Mapping[str, str]) -> None:
+        """Keep the modules behind a code hash, to say later which of them changed."""
+        path = self.layout.hidden / "code" / f"{code}.json"
+        if not path.exists():
+            write_atomic(path, json.dumps(modules, sort_keys=True).encode(), self.layout.tmp)
+
+    def index_bytes(self, stage: str, members: Mapping[str, str]) -> bytes:
+        """`_index.json` of a stage."""
+        body = {"schema": "headworks.index/1", "stage": stage, "units": dict(members)}
+        return (json.dumps(body, sort_keys=True, indent=1) + "\n").encode()
