@@ -1,0 +1,1 @@
+"""Tracking: identity, expression, pose and cameras of a captured head."""

@@ -1,0 +1,125 @@
+"""Points on a head's surface, linear in identity and expression: what landmark fitting sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headworks.heads.base import JOINTS, HeadModel
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PointModel:
+    """A head model on M surface points, in the frame of the turned head (after the neck).
+
+    Points are taken to move wholly with the head, the jaw only opens (about the x axis).
+
+    Attributes:
+        template: [M, 3]. identity: [M, 3, Ki]. expression: [M, 3, Ke].
+        jaw_weight: [M]. jaw_pivot: [3].
+    """
+
+    template: Array
+    identity: Array
+    expression: Array
+    jaw_weight: Array
+    jaw_pivot: Array
+
+    def __len__(self) -> int:
+        return len(self.template)
+
+    def rest(self, index: NDArray[np.int64], identity: Array, expression: Array) -> Array:
+        """Shaped points before the jaw opens.
+
+        Args:
+            index: [T, N] or [N] points. identity: [Ki]. expression: [T, Ke].
+
+        Returns:
+            [T, N, 3] metres.
+        """
+        shaped = self.template + self.identity @ identity
+        if index.ndim == 1:
+            return shaped[index] + np.einsum("nck,tk->tnc", self.expression[index], expression)
+        return shaped[index] + np.einsum("tnck,tk->tnc", self.expression[index], expression)
+
+    def opened(self, index: NDArray[np.int64], rest: Array, jaw: Array) -> tuple[Array, Array]:
+        """Open the jaw.
+
+        Args:
+            index: as for `rest`. rest: [T, N, 3]. jaw: [T] radians about x.
+
+        Returns:
+            points [T, N, 3] and their derivative by the angle [T, N, 3].
+        """
+        local = rest - self.jaw_pivot
+        cos, sin = np.cos(jaw)[:, None], np.sin(jaw)[:, None]
+        y, z = local[..., 1], local[..., 2]
+        weight = self.jaw_weight[index][..., None]
+        moved = np.stack([local[..., 0], cos * y - sin * z, sin * y + cos * z], -1)
+        slope = np.stack([np.zeros_like(y), -sin * y - cos * z, cos * y - sin * z], -1)
+        return rest + weight * (moved - local), weight * slope
+
+    def points(
+        self, index: NDArray[np.int64], identity: Array, expression: Array, jaw: Array
+    ) -> Array:
+        """[T, N, 3] points in the head's frame, metres."""
+        return self.opened(index, self.rest(index, identity, expression), jaw)[0]
+
+
+def surface_points(
+    head: HeadModel, faces: NDArray[np.int64], barycentric: NDArray[np.floating]
+) -> PointModel:
+    """Points given by triangles and barycentric coordinates.
+
+    Args:
+        head: the model. faces: [M] triangles. barycentric: [M, 3].
+    """
+    corners = head.faces.numpy()[faces]  # [M, 3]
+    used, local = np.unique(corners, return_inverse=True)
+    local = local.reshape(corners.shape)
+    few = head.restricted(torch.from_numpy(used))
+    weights = np.asarray(barycentric, np.float64)
+
+    def blend(values: NDArray[np.floating]) -> Array:
+        picked = values[local].astype(np.float64)  # [M, 3, ...]
+        return np.einsum("mi,mi...->m...", weights, picked)
+
+    return PointModel(
+        template=blend(few.template.numpy()),
+        identity=blend(few.identity_basis.permute(1, 2, 0).numpy()),
+        expression=blend(few.expression_basis.permute(1, 2, 0).numpy()),
+        jaw_weight=blend(few.skin_weights[:, JOINTS.index("jaw")].numpy()),
+        jaw_pivot=head.joints[JOINTS.index("jaw")].numpy().astype(np.float64),
+    )
+
+
+def vertex_points(head: HeadModel, vertices: NDArray[np.int64]) -> PointModel:
+    """Points that are vertices.
+
+    Args:
+        head: the model. vertices: [M] vertex ids.
+    """
+    few = head.restricted(torch.from_numpy(np.asarray(vertices, np.int64)))
+    return PointModel(
+        template=few.template.numpy().astype(np.float64),
+        identity=few.identity_basis.permute(1, 2, 0).numpy().astype(np.float64),
+        expression=few.expression_basis.permute(1, 2, 0).numpy().astype(np.float64),
+        jaw_weight=few.skin_weights[:, JOINTS.index("jaw")].numpy().astype(np.float64),
+        jaw_pivot=head.joints[JOINTS.index("jaw")].numpy().astype(np.float64),
+    )
+
+
+def concatenate(models: list[PointModel]) -> PointModel:
+    """One model over the points of several (of one head)."""
+    return PointModel(
+        *(
+            np.concatenate([getattr(m, name) for m in models])
+            for name in ("template", "identity", "expression", "jaw_weight")
+        ),
+        jaw_pivot=models[0].jaw_pivot,
+    )
