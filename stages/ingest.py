@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SAMPLES = 24
 _DETECTION_SIDE = 512
+# Width at which faces are looked for in the working frames; the detector's least is 80 pixels.
+_DETECTED_FACE = 110
 # A face must be sharp enough for its landmarks; interpolated pixels hold no detail.
 _SMALLEST_FACE = 48
 # Arrays of truth.zarr without a time axis.
@@ -187,14 +189,17 @@ def _clip(
     info = clip_info(file)
     samples, count = _sample(read_clip(file, params.stride, params.max_frames))
     content = content_rectangle(samples)
-    crop = choose_crop(_faces(samples, file, found.notes)[:, :4], content, params.head_scale)
+    seen = _faces(samples, file, found.notes)
+    crop = choose_crop(seen[:, :4], content, params.head_scale)
     _note_padding(file, crop, content, found.notes)
     context.progress(0.2, f"{file.name}: crop chosen")
 
+    share = float(np.median(seen[:, 2] - seen[:, 0])) / crop.side
+    side = int(np.clip(_DETECTED_FACE / share, 256, 1024))
     train = count - round(count * params.test_fraction)
     for n, frame in enumerate(read_clip(file, params.stride, params.max_frames)):
         image = apply_crop(frame.rgb, crop, params.size, content)
-        boxes = detect_faces(image, max(256, params.size))
+        boxes = detect_faces(image, side)
         found.add(
             image,
             crop,

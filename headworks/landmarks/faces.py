@@ -48,3 +48,24 @@ def detect_faces(
     boxes[:, :4] /= scale
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return boxes[np.argsort(-area, kind="stable")]
+
+
+def steady_boxes(boxes: NDArray[np.floating], window: int = 5) -> NDArray[np.float32]:
+    """Boxes for every frame of a sequence: gaps interpolated, single jumps removed.
+
+    Args:
+        boxes: [T, 4] in order of time, NaN where no face was detected.
+        window: odd length of the running median, frames.
+
+    Returns:
+        float32 [T, 4]; all NaN where no frame has a box.
+    """
+    from scipy.ndimage import median_filter
+
+    boxes = np.asarray(boxes, np.float32)
+    known = np.flatnonzero(np.isfinite(boxes).all(-1))
+    if len(known) == 0:
+        return np.full_like(boxes, np.nan)
+    times = np.arange(len(boxes))
+    filled = np.stack([np.interp(times, known, boxes[known, k]) for k in range(4)], -1)
+    return median_filter(filled, size=(window, 1), mode="nearest").astype(np.float32)

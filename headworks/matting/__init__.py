@@ -1,1 +1,117 @@
-"""Mattes: how much of each pixel is the person."""
+"""Mattes: how much of each pixel is the person. One interface, several backends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headworks.errors import CaptureError, WeightsError
+from headworks.matting import colour_key, plain, rembg_session
+
+BACKENDS = (rembg_session.NAME, colour_key.NAME, plain.NAME)
+
+
+def choose_backend(frames: NDArray[np.uint8]) -> tuple[str, str]:
+    """The best backend for one camera's frames with what is at hand.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+
+    Returns:
+        Name of the backend, and why.
+    """
+    try:
+        name, _ = rembg_session.weights_path()
+        return rembg_session.NAME, f"the weights of {name} are at hand"
+    except WeightsError:
+        pass
+    if colour_key.screen_colour(frames) is not None:
+        return colour_key.NAME, "no weights of rembg, and the border is one saturated colour"
+    return plain.NAME, "no weights of rembg, and the border is not one saturated colour"
+
+
+def estimate_alpha(
+    frames: NDArray[np.uint8],
+    boxes: NDArray[np.floating],
+    backend: str,
+    sequential: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> NDArray[np.uint8]:
+    """Straight alpha of one person in one camera's frames.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        boxes: face boxes [T, 4] x0, y0, x1, y1, NaN where not known.
+        backend: one of `BACKENDS`.
+        sequential: whether the frames are a clip of a still camera; else each stands alone.
+        progress: called with the fraction done.
+
+    Returns:
+        uint8 [T, H, W].
+
+    Raises:
+        CaptureError: the backend cannot work on these frames.
+        WeightsError: the backend's weights are absent.
+    """
+    if not sequential and len(frames) > 1:
+        parts = []
+        for t in range(len(frames)):
+            one = slice(t, t + 1)
+            parts.append(estimate_alpha(frames[one], boxes[one], backend))
+            if progress is not None:
+                progress((t + 1) / len(frames))
+        return np.concatenate(parts)
+    if backend == rembg_session.NAME:
+        return rembg_session.estimate(frames, progress)
+    if backend == colour_key.NAME:
+        if colour_key.screen_colour(frames) is None:
+            raise CaptureError(
+                "colour_key needs a background of one saturated colour along the top and the upper "
+                "sides of the frames; set `matting.backend` to auto"
+            )
+        return colour_key.estimate(frames, progress)
+    if backend == plain.NAME:
+        if not np.isfinite(boxes).all(-1).any():
+            raise CaptureError(
+                "the plain matting backend needs a face box in at least one frame of each camera"
+            )
+        return plain.estimate(frames, boxes, progress)
+    raise ValueError(f"no matting backend {backend!r}; there are {', '.join(BACKENDS)}")
+
+
+def weights_digest(backend: str) -> str | None:
+    """SHA-256 of the backend's weights, hexadecimal; None where it has none."""
+    if backend != rembg_session.NAME:
+        return None
+    _, path = rembg_session.weights_path()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def matte_quality(alpha: NDArray[np.uint8], sequential: bool = True) -> NDArray[np.float32]:
+    """How far each matte can be trusted, from the matte alone.
+
+    The product of decidedness (few half-transparent pixels against the area of the person) and, in
+    a sequence, steadiness (overlap with the more alike of the two neighbours).
+
+    Args:
+        alpha: uint8 [T, H, W] of one camera. sequential: whether frames follow each other in time.
+
+    Returns:
+        float32 [T] in [0, 1]; 0 where the matte is empty.
+    """
+    share = alpha.astype(np.float32) / 255
+    area = share.sum((1, 2))
+    doubt = (4 * share * (1 - share)).sum((1, 2))
+    decided = np.where(area > 0, np.clip(1 - doubt / np.maximum(area, 1e-6), 0, 1), 0)
+    if not sequential or len(alpha) < 2:
+        return decided.astype(np.float32)
+    hard = alpha >= 128
+    both = (hard[1:] & hard[:-1]).sum((1, 2))
+    either = (hard[1:] | hard[:-1]).sum((1, 2))
+    overlap = np.where(either > 0, both / np.maximum(either, 1), 0)
+    steady = np.maximum(np.r_[0, overlap], np.r_[overlap, 0])
+    return (decided * steady).astype(np.float32)

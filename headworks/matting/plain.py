@@ -12,17 +12,26 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.images import to_float, to_uint8
+from headworks.landmarks.faces import steady_boxes
+from headworks.matting.plate import background_plate, disc, plate_distance
+
 NAME = "plain"
 
 _KEYFRAMES = 6
-_PLATE_FRAMES = 40
+_PLATE_FRAMES = 32
 _ITERATIONS = 5
+# CIELAB distances from the background plate: further than the first a pixel may be the person,
+# nearer than the second, and joined to the background, it is not.
+_UNLIKE_PLATE = 12.0
+_LIKE_PLATE = 5.0
 # Widths in units of the face box's side.
 _EDGE_INSIDE = 0.035
-_EDGE_OUTSIDE = 0.06
+_EDGE_OUTSIDE = 0.08
 _LOCAL_COLOUR = 0.05
-# Colour noise of a compressed 8-bit frame, relative to 1: colours closer than this tell nothing.
-_NOISE = 0.05
+# Square of the colour distance at which the projection is trusted by half, and what of it is noise.
+_NOISE = 0.005
+_LEVELS = (0.08, 0.95)
 
 
 def head_prior(height: int, width: int, box: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -45,13 +54,11 @@ def head_prior(height: int, width: int, box: NDArray[np.floating]) -> NDArray[np
         u, v = (x - cx) / (across * side), (y - cy - shift * side) / (down * side)
         return u**2 + v**2 < 1
 
-    below = y > chin
     mask = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
-    mask[inside(0.66, 0.85, -0.17)] = cv2.GC_PR_FGD
-    mask[below & (np.abs(x - cx) < 0.5 * side + (y - chin) * 2.0)] = cv2.GC_PR_FGD
+    mask[inside(0.6, 0.75, -0.1)] = cv2.GC_PR_FGD
     mask[~inside(1.0, 1.15, -0.2) & (y < cy + 0.3 * side)] = cv2.GC_BGD
-    mask[inside(0.38, 0.48, 0.02)] = cv2.GC_FGD
-    mask[below & (np.abs(x - cx) < 0.25 * side)] = cv2.GC_FGD
+    mask[inside(0.28, 0.42, 0.02)] = cv2.GC_FGD
+    mask[(y > chin) & (np.abs(x - cx) < 0.15 * side)] = cv2.GC_FGD
     return mask
 
 
@@ -64,7 +71,7 @@ def estimate(
 
     Args:
         frames: uint8 [T, H, W, 3] of one camera that does not move.
-        boxes: face boxes [T, 4], finite.
+        boxes: face boxes [T, 4], NaN where not known, at least one known.
         progress: called with the fraction done.
 
     Returns:
@@ -74,23 +81,27 @@ def estimate(
         local foreground and background colour (Chuang et al., A Bayesian Approach to Digital
         Matting, 2001, in its simplest form).
     """
+    import cv2
+
     times, height, width = frames.shape[:3]
-    priors = [head_prior(height, width, box) for box in boxes]
-    models = _colour_models(frames, priors)
-    masks = np.empty((times, height, width), bool)
-    for t in range(times):
-        masks[t] = _cut(frames[t], priors[t], models)
-        if progress is not None:
-            progress(0.5 * (t + 1) / times)
+    boxes = steady_boxes(boxes)
     sides = (boxes[:, 2] - boxes[:, 0] + boxes[:, 3] - boxes[:, 1]) / 2
     side = float(np.median(sides))
-    plate = background_plate(frames, masks, side)
+    priors = np.stack([head_prior(height, width, box) for box in boxes])
+    keys = np.unique(np.linspace(0, times - 1, _PLATE_FRAMES).astype(int))
+
+    # First what surely is background, then what the colour models say.
+    margin = _EDGE_OUTSIDE * side
+    plate = background_plate(frames[keys], priors[keys] != cv2.GC_BGD, margin)
+    models = _colour_models(frames, priors, plate)
+    seen = [_cut(frames[k], priors[k], models, plate) for k in keys]
+    plate = background_plate(frames[keys], np.stack(seen), margin)
     alphas = np.empty((times, height, width), np.uint8)
     for t in range(times):
-        alpha = refine(frames[t], masks[t], plate, side)
-        alphas[t] = np.rint(alpha * 255).astype(np.uint8)
+        mask = _cut(frames[t], priors[t], models, plate)
+        alphas[t] = to_uint8(refine(frames[t], mask, plate, side))
         if progress is not None:
-            progress(0.5 + 0.5 * (t + 1) / times)
+            progress((t + 1) / times)
     return alphas
 
 
@@ -101,18 +112,28 @@ def _lab(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _colour_models(
-    frames: NDArray[np.uint8], priors: list[NDArray[np.uint8]]
+    frames: NDArray[np.uint8], priors: NDArray[np.uint8], plate: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Colour mixtures of background and foreground, learnt on key frames side by side."""
     import cv2
 
     keys = np.unique(np.linspace(0, len(frames) - 1, _KEYFRAMES).astype(int))
-    picture = np.concatenate([_lab(frames[k]) for k in keys], 1)
-    mask = np.concatenate([priors[k] for k in keys], 1)
+    masks = priors[keys].copy()
+    for mask, k in zip(masks, keys):
+        unlike = plate_distance(frames[k], plate) > _UNLIKE_PLATE
+        mask[(mask == cv2.GC_PR_BGD) & unlike] = cv2.GC_PR_FGD
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     # OpenCV starts its mixtures from random centres of its own generator.
     cv2.setRNGSeed(0)
-    cv2.grabCut(picture, mask, None, background, foreground, _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        np.concatenate([_lab(frames[k]) for k in keys], 1),
+        np.concatenate(list(masks), 1),
+        None,
+        background,
+        foreground,
+        _ITERATIONS,
+        cv2.GC_INIT_WITH_MASK,
+    )
     return background, foreground
 
 
@@ -120,69 +141,22 @@ def _cut(
     frame: NDArray[np.uint8],
     prior: NDArray[np.uint8],
     models: tuple[NDArray[np.float64], NDArray[np.float64]],
+    plate: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
+    """The person in one frame: bool [H, W]."""
     import cv2
 
     background, foreground = (m.copy() for m in models)
     mask = prior.copy()
+    like = (plate_distance(frame, plate) < _LIKE_PLATE) & (prior != cv2.GC_FGD)
+    _, labels = cv2.connectedComponents((like | (prior == cv2.GC_BGD)).astype(np.uint8))
+    mask[like & np.isin(labels, np.unique(labels[prior == cv2.GC_BGD]))] = cv2.GC_BGD
     cv2.grabCut(_lab(frame), mask, None, background, foreground, 1, cv2.GC_EVAL_FREEZE_MODEL)
     person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     # One person: what is not joined to the face is background of a similar colour.
     _, labels = cv2.connectedComponents(person, connectivity=4)
     sure = labels[prior == cv2.GC_FGD]
-    joined = np.bincount(sure).argmax() if sure.size else 0
-    return labels == joined
-
-
-def background_plate(
-    frames: NDArray[np.uint8], masks: NDArray[np.bool_], side: float
-) -> NDArray[np.float32]:
-    """What stands behind the person: the median where it is uncovered, smooth elsewhere.
-
-    Args:
-        frames: uint8 [T, H, W, 3]. masks: person, bool [T, H, W]. side: of the face box, pixels.
-
-    Returns:
-        float32 [H, W, 3] in [0, 1].
-    """
-    import cv2
-
-    keys = np.unique(np.linspace(0, len(frames) - 1, _PLATE_FRAMES).astype(int))
-    margin = _disc(_EDGE_OUTSIDE * side)
-    stack = frames[keys].astype(np.float32) / 255
-    for n, k in enumerate(keys):
-        stack[n][cv2.dilate(masks[k].astype(np.uint8), margin) > 0] = np.nan
-    seen = np.isfinite(stack[..., 0]).any(0)
-    plate = np.zeros(frames.shape[1:], np.float32)
-    plate[seen] = np.nanmedian(stack[:, seen], 0)
-    return fill(plate, seen)
-
-
-def fill(image: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Continue an image smoothly into unknown pixels, from coarse to fine.
-
-    Args:
-        image: float32 [H, W, 3]. known: bool [H, W].
-
-    Returns:
-        float32 [H, W, 3], unchanged where known.
-
-    Source: Gortler et al., The Lumigraph, 1996 (pull-push).
-    """
-    import cv2
-
-    if known.all() or min(known.shape) < 2:
-        return image
-    height, width = known.shape
-    weight = known.astype(np.float32)
-    half = ((width + 1) // 2, (height + 1) // 2)
-    small_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(image * weight[..., None], half, interpolation=cv2.INTER_AREA)
-    small_known = small_weight > 0
-    small = np.where(small_known[..., None], small / np.maximum(small_weight, 1e-6)[..., None], 0)
-    coarse = fill(small.astype(np.float32), small_known)
-    up = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.where(known[..., None], image, up)
+    return labels == np.bincount(sure).argmax()
 
 
 def refine(
@@ -202,10 +176,10 @@ def refine(
     """
     import cv2
 
-    rgb = frame.astype(np.float32) / 255
+    rgb = to_float(frame)
     binary = mask.astype(np.uint8)
-    core = cv2.erode(binary, _disc(_EDGE_INSIDE * side), borderValue=1) > 0
-    outside = cv2.dilate(binary, _disc(_EDGE_OUTSIDE * side)) == 0
+    core = cv2.erode(binary, disc(_EDGE_INSIDE * side), borderValue=1) > 0
+    outside = cv2.dilate(binary, disc(_EDGE_OUTSIDE * side)) == 0
     sigma = _LOCAL_COLOUR * side
 
     weight = cv2.GaussianBlur(core.astype(np.float32), (0, 0), sigma)[..., None]
@@ -216,14 +190,8 @@ def refine(
     length = (line**2).sum(-1)
     along = ((rgb - plate) * line).sum(-1) / np.maximum(length, 1e-6)
     soft = cv2.GaussianBlur(binary.astype(np.float32), (0, 0), 0.8)
+    along = (along - _LEVELS[0]) / (_LEVELS[1] - _LEVELS[0])
     trust = length / (length + _NOISE)
     alpha = trust * np.clip(along, 0, 1) + (1 - trust) * soft
     alpha = np.where(core, 1.0, np.where(outside, 0.0, alpha))
     return np.clip(alpha, 0, 1).astype(np.float32)
-
-
-def _disc(radius: float) -> NDArray[np.uint8]:
-    import cv2
-
-    r = max(1, round(radius))
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
