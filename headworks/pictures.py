@@ -79,8 +79,8 @@ def shade_mesh(
     base = to_float(enlarged)
     buffers = rasterize_mesh(vertices, faces, camera.resized(width, height))
     hit = buffers.face_ids >= 0
-    in_camera = interpolate(buffers, _vertex_normals(vertices, faces), faces)[hit]
-    in_camera = in_camera @ camera.viewmat[:3, :3].T
+    normals = interpolate(buffers, _vertex_normals(vertices, faces), faces)[hit]
+    in_camera = normals @ camera.viewmat[:3, :3].T
     in_camera /= np.maximum(np.linalg.norm(in_camera, axis=1, keepdims=True), 1e-20)
     light = np.array([-0.35, -0.5, -0.79])  # from the upper left, behind the camera
     shade = 0.25 + 0.75 * np.clip(np.abs(in_camera @ light), 0, 1)

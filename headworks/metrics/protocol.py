@@ -16,10 +16,6 @@ from headworks.metrics.ssim import MS_MIN_SIDE
 
 Scope = Literal["full", "fg", "face"]
 SCOPES: tuple[Scope, ...] = ("full", "fg", "face")
-HIGHER_IS_BETTER = {
-    "psnr": True, "ssim": True, "ssim_3dgs": True, "ms_ssim": True, "flip": False, "fd": False,
-    "alpha_mae": False, "alpha_iou": True, "flicker": False,
-}  # fmt: skip
 FACE_DILATION = 0.05
 """The face hull grows by this fraction of its height."""
 

@@ -23,8 +23,6 @@ Rendered = tuple[NDArray[np.float32], NDArray[np.float32]]
 Method = Callable[[Pair], Rendered | None]
 """Picture [H, W, 3] over white as displayed and alpha [H, W]; None where it has no answer."""
 
-BASELINES = ("nearest_frame", "textured_mesh")
-
 
 def make_methods(subject: Subject, texture_size: int, texture_frames: int) -> dict[str, Method]:
     """The avatar (under its method's name) first, then the baselines.

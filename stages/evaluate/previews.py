@@ -18,8 +18,9 @@ from headworks.formats.video import write_mp4
 from headworks.heads.base import HeadPose
 from headworks.images import to_float, to_uint8
 from headworks.metrics.flip import flip_map
+from headworks.metrics.names import BASELINES
 from stages.evaluate.measure import consecutive
-from stages.evaluate.methods import BASELINES, Method
+from stages.evaluate.methods import Method
 from stages.evaluate.subject import Pair, Subject, evenly
 
 if TYPE_CHECKING:

@@ -1,0 +1,19 @@
+"""Names and directions, for those who show numbers and compute none."""
+
+from __future__ import annotations
+
+BASELINES = ("nearest_frame", "textured_mesh")
+"""Methods that every avatar is compared with."""
+
+HIGHER_IS_BETTER = {
+    "psnr": True, "ssim": True, "ssim_3dgs": True, "ms_ssim": True, "flip": False, "fd": False,
+    "alpha_mae": False, "alpha_iou": True, "flicker": False,
+}  # fmt: skip
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """`psnr_face` -> ("psnr", "face"); `ms_ssim` -> ("ms_ssim", "full")."""
+    for scope in ("fg", "face"):
+        if name.endswith(f"_{scope}"):
+            return name.removesuffix(f"_{scope}"), scope
+    return name, "full"
