@@ -96,8 +96,10 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
             _photo(file, n, params, found, sources)
             context.progress((n + 1) / len(subject.files), file.name)
     elif subject.kind == "clip":
+        stems = [file.stem for file in subject.files]
         for file in subject.files:
-            fps = _clip(file, file.stem, params, found, sources, context)
+            name = file.stem if stems.count(file.stem) == 1 else file.name
+            fps = _clip(file, name, params, found, sources, context)
     else:
         folder = Path(inputs["synthesis"])
         fps = _clip(folder / "clip.mp4", "clip", params, found, sources, context)
@@ -163,8 +165,8 @@ def _photo(
         apply_crop(rgb, crop, params.size, content),
         crop,
         box,
-        sequence="photo",
-        frame=index,
+        sequence=f"photo_{index:03d}",
+        frame=0,
         time_s=0.0,
         split="train",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -34,8 +34,16 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
     """
     import numpy as np
 
-    from headworks.artifacts import open_arrays, read_array, read_meta, write_arrays, write_meta
+    from headworks.artifacts import (
+        open_arrays,
+        read_array,
+        read_meta,
+        read_table,
+        write_arrays,
+        write_meta,
+    )
     from headworks.errors import ArtifactError, CaptureError
+    from headworks.formats.sequences import sequence_runs
 
     capture = Path(inputs["ingest"])
     meta = read_meta(capture, "capture")
@@ -52,21 +60,27 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
     else:
         from headworks.landmarks import detect, file_digest
 
-        found = []
+        names = read_table(capture / "frames.parquet").filter(c=0).sort("t")["sequence"].to_list()
+        runs = sequence_runs(names)
+        points = np.empty((times, cameras, 68, 3), np.float32)
+        boxes = np.empty((times, cameras, 4), np.float32)
+        done = 0
         for c in range(cameras):
+            for span in runs:
+                length = span.stop - span.start
 
-            def progress(done: float, c: int = c) -> None:
-                context.progress((c + done) / cameras, f"camera {c}")
+                def progress(part: float, done: int = done, length: int = length) -> None:
+                    context.progress((done + part * length) / (times * cameras), "landmarks")
 
-            found.append(detect(backend, np.asarray(rgb[:, c]), _sequential(meta), progress))
-        points = np.stack([p for p, _ in found], 1)
-        boxes = np.stack([b for _, b in found], 1)
+                frames = np.asarray(rgb[span, c])
+                points[span, c], boxes[span, c] = detect(backend, frames, progress)
+                done += length
         weights = file_digest(backend)
     share = float(np.isfinite(points[..., 0]).all(-1).mean())
     if share == 0:
-        names = ", ".join(source["file"] for source in meta.get("source", []))
+        files = ", ".join(source["file"] for source in meta.get("source", []))
         raise CaptureError(
-            f"{names or capture}: no face landmarks in any frame; the face must be seen from the "
+            f"{files or capture}: no face landmarks in any frame; the face must be seen from the "
             "front and be lit"
         )
     write_arrays(out / "landmarks.zarr", {"points": points, "boxes": boxes})
@@ -76,11 +90,6 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
         {"backend": backend, "reason": reason, "weights_sha256": weights, "found": share},
     )
     context.progress(1.0, f"found in {share:.1%} of the frames")
-
-
-def _sequential(meta: dict[str, Any]) -> bool:
-    """Whether frames follow each other in time, so that one helps to find the next."""
-    return meta["setting"] != "photo"
 
 
 def _choose(wanted: str, kind: str) -> tuple[str, str]:

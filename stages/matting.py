@@ -36,6 +36,7 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
         WeightsError: a backend was asked for whose weights are absent.
         ArtifactError: exact mattes were asked for where there is no truth.
     """
+    import numpy as np
     import polars as pl
 
     from headworks.artifacts import (
@@ -46,7 +47,8 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
         write_meta,
         write_table,
     )
-    from headworks.matting import matte_quality, weights_digest
+    from headworks.formats.sequences import sequence_runs
+    from headworks.matting import choose_backend, matte_quality, weights_digest
 
     capture = Path(inputs["ingest"])
     meta = read_meta(capture, "capture")
@@ -54,23 +56,28 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     rgb = open_arrays(capture / "frames.zarr")["rgb"]
     times, cameras = rgb.shape[:2]
     boxes = table.select("face_x0", "face_y0", "face_x1", "face_y1").to_numpy()
-    sequential = meta["setting"] != "photo"
+    runs = sequence_runs(table.filter(c=0)["sequence"].to_list())
 
-    backend, reason = params.backend, "asked for in the parameters"
-    if backend == "auto" and meta["subject_kind"] in ("synthetic", "population"):
-        backend, reason = "exact", "a synthetic capture carries its true mattes"
+    backend: str = params.backend
+    reason = "asked for in the parameters"
+    if backend == "auto":
+        if meta["subject_kind"] in ("synthetic", "population"):
+            backend, reason = "exact", "a synthetic capture carries its true mattes"
+        else:
+            backend, reason = choose_backend([np.asarray(rgb[span, 0]) for span in runs])
     if backend == "exact":
         alpha = _exact(capture, (times, cameras, *rgb.shape[2:4]))
     else:
-        alpha, backend, reason = _estimated(
-            rgb, boxes.reshape(times, cameras, 4), backend, reason, sequential, context
-        )
-    quality = [matte_quality(alpha[:, c], sequential) for c in range(cameras)]
+        alpha = _estimated(rgb, boxes.reshape(times, cameras, 4), runs, backend, context)
+    quality = np.empty((times, cameras), np.float32)
+    for c in range(cameras):
+        for span in runs:
+            quality[span, c] = matte_quality(alpha[span, c])
     rows = {
         "t": table["t"],
         "c": table["c"],
-        "quality": pl.Series([q[t] for t in range(times) for q in quality], dtype=pl.Float32),
-        "coverage": pl.Series((alpha.mean((2, 3)) / 255).ravel(), dtype=pl.Float32),
+        "quality": quality.ravel(),
+        "coverage": (alpha.mean((2, 3)) / 255).ravel().astype(np.float32),
     }
     write_arrays(out / "mattes.zarr", {"alpha": alpha})
     write_table(out / "mattes.parquet", pl.DataFrame(rows))
@@ -92,25 +99,26 @@ def _exact(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def _estimated(
     rgb: NDArray[np.uint8],
     boxes: NDArray[np.floating],
+    runs: list[slice],
     backend: str,
-    reason: str,
-    sequential: bool,
     context: Context,
-) -> tuple[NDArray[np.uint8], str, str]:
-    """Alpha [T, C, H, W] with one backend for all cameras, its name, and why it was chosen."""
+) -> NDArray[np.uint8]:
+    """Alpha [T, C, H, W], each sequence and camera for itself."""
     import numpy as np
 
-    from headworks.matting import choose_backend, estimate_alpha
+    from headworks.matting import estimate_alpha
 
-    cameras = rgb.shape[1]
-    if backend == "auto":
-        backend, reason = choose_backend(np.asarray(rgb[:, 0]))
-    alphas = []
+    times, cameras = rgb.shape[:2]
+    alpha = np.empty(rgb.shape[:4], np.uint8)
+    done = 0
     for c in range(cameras):
+        for span in runs:
+            length = span.stop - span.start
 
-        def progress(done: float, c: int = c) -> None:
-            context.progress((c + done) / cameras, f"{backend}: camera {c}")
+            def progress(part: float, done: int = done, length: int = length) -> None:
+                context.progress((done + part * length) / (times * cameras), backend)
 
-        frames = np.asarray(rgb[:, c])
-        alphas.append(estimate_alpha(frames, boxes[:, c], backend, sequential, progress))
-    return np.stack(alphas, 1), backend, reason
+            frames = np.asarray(rgb[span, c])
+            alpha[span, c] = estimate_alpha(frames, boxes[span, c], backend, progress)
+            done += length
+    return alpha

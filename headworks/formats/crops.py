@@ -137,8 +137,11 @@ def apply_crop(
     part = image[max(top, y0) : min(top + side, y1), max(left, x0) : min(left + side, x1)]
     pads = (y0 - top, top + side - y1, x0 - left, left + side - x1)
     if max(pads) > 0:
-        part = cv2.copyMakeBorder(part, *(max(p, 0) for p in pads), cv2.BORDER_REPLICATE)
+        above, below, before, after = (max(p, 0) for p in pads)
+        part = np.pad(
+            part, ((above, below), (before, after), *([(0, 0)] * (part.ndim - 2))), mode="edge"
+        )
     if side == size:
         return np.ascontiguousarray(part)
     mode = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    return cv2.resize(part, (size, size), interpolation=mode)
+    return np.asarray(cv2.resize(part, (size, size), interpolation=mode), np.uint8)

@@ -168,7 +168,7 @@ def read_clip(path: Path, stride: int = 1, limit: int | None = None) -> Iterator
                     continue
                 seconds = picture.time if picture.time is not None else index / fps
                 start = seconds if start is None else start
-                rgb = picture.to_ndarray(format="rgb24")
+                rgb = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
                 # The metadata turn counter-clockwise, as np.rot90 does.
                 turns = round(picture.rotation / 90) % 4
                 if turns:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headworks.landmarks import dlib68, fan
+from headworks.landmarks.steady import steady
 
 _BACKENDS: dict[str, Any] = {dlib68.NAME: dlib68, fan.NAME: fan}
 
@@ -17,15 +18,13 @@ _BACKENDS: dict[str, Any] = {dlib68.NAME: dlib68, fan.NAME: fan}
 def detect(
     backend: str,
     frames: NDArray[np.uint8],
-    sequential: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Landmarks of the main face in each frame of one camera.
+    """Landmarks of the main face in each frame of one sequence and camera, without jitter.
 
     Args:
         backend: "dlib" or "face_alignment".
-        frames: uint8 [T, H, W, 3].
-        sequential: whether the frames follow each other in time.
+        frames: uint8 [T, H, W, 3], in order of time.
         progress: called with the fraction done.
 
     Returns:
@@ -35,11 +34,8 @@ def detect(
     Raises:
         WeightsError: the backend's weights are absent.
     """
-    function = _BACKENDS[backend].detect
-    if sequential:
-        return function(frames, progress)
-    single = [function(frame[None], None) for frame in frames]
-    return np.concatenate([p for p, _ in single]), np.concatenate([b for _, b in single])
+    points, boxes = _BACKENDS[backend].detect(frames, progress)
+    return steady(points), boxes
 
 
 def file_digest(backend: str) -> str:

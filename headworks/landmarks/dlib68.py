@@ -115,7 +115,7 @@ def _one(
 
     height, width = frame.shape[:2]
     scale = _SIDE / max(height, width)
-    large = frame
+    large: NDArray[Any] = frame
     if scale != 1:
         size = (round(width * scale), round(height * scale))
         mode = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA

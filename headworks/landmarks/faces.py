@@ -36,11 +36,12 @@ def detect_faces(
 
     height, width = rgb.shape[:2]
     scale = 1.0 if long_side is None else long_side / max(height, width)
+    image: NDArray[Any] = rgb
     if scale != 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         mode = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        rgb = cv2.resize(rgb, size, interpolation=mode)
-    rectangles, scores, _ = _detector().run(np.ascontiguousarray(rgb), 0, threshold)
+        image = cv2.resize(rgb, size, interpolation=mode)
+    rectangles, scores, _ = _detector().run(np.ascontiguousarray(image), 0, threshold)
     boxes = np.array(
         [[r.left(), r.top(), r.right() + 1, r.bottom() + 1, s] for r, s in zip(rectangles, scores)],
         np.float32,

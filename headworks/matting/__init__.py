@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,11 @@ from headworks.matting import colour_key, plain, rembg_session
 BACKENDS = (rembg_session.NAME, colour_key.NAME, plain.NAME)
 
 
-def choose_backend(frames: NDArray[np.uint8]) -> tuple[str, str]:
-    """The best backend for one camera's frames with what is at hand.
+def choose_backend(sequences: Sequence[NDArray[np.uint8]]) -> tuple[str, str]:
+    """The best backend for a capture with what is at hand.
 
     Args:
-        frames: uint8 [T, H, W, 3].
+        sequences: frames of each sequence, uint8 [T, H, W, 3].
 
     Returns:
         Name of the backend, and why.
@@ -28,7 +28,7 @@ def choose_backend(frames: NDArray[np.uint8]) -> tuple[str, str]:
         return rembg_session.NAME, f"the weights of {name} are at hand"
     except WeightsError:
         pass
-    if colour_key.screen_colour(frames) is not None:
+    if all(colour_key.screen_colour(frames) is not None for frames in sequences):
         return colour_key.NAME, "no weights of rembg, and the border is one saturated colour"
     return plain.NAME, "no weights of rembg, and the border is not one saturated colour"
 
@@ -37,16 +37,14 @@ def estimate_alpha(
     frames: NDArray[np.uint8],
     boxes: NDArray[np.floating],
     backend: str,
-    sequential: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.uint8]:
-    """Straight alpha of one person in one camera's frames.
+    """Straight alpha of one person in the frames of one sequence and still camera.
 
     Args:
-        frames: uint8 [T, H, W, 3].
+        frames: uint8 [T, H, W, 3], in order of time.
         boxes: face boxes [T, 4] x0, y0, x1, y1, NaN where not known.
         backend: one of `BACKENDS`.
-        sequential: whether the frames are a clip of a still camera; else each stands alone.
         progress: called with the fraction done.
 
     Returns:
@@ -56,14 +54,6 @@ def estimate_alpha(
         CaptureError: the backend cannot work on these frames.
         WeightsError: the backend's weights are absent.
     """
-    if not sequential and len(frames) > 1:
-        parts = []
-        for t in range(len(frames)):
-            one = slice(t, t + 1)
-            parts.append(estimate_alpha(frames[one], boxes[one], backend))
-            if progress is not None:
-                progress((t + 1) / len(frames))
-        return np.concatenate(parts)
     if backend == rembg_session.NAME:
         return rembg_session.estimate(frames, progress)
     if backend == colour_key.NAME:
@@ -91,14 +81,14 @@ def weights_digest(backend: str) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def matte_quality(alpha: NDArray[np.uint8], sequential: bool = True) -> NDArray[np.float32]:
+def matte_quality(alpha: NDArray[np.uint8]) -> NDArray[np.float32]:
     """How far each matte can be trusted, from the matte alone.
 
     The product of decidedness (few half-transparent pixels against the area of the person) and, in
     a sequence, steadiness (overlap with the more alike of the two neighbours).
 
     Args:
-        alpha: uint8 [T, H, W] of one camera. sequential: whether frames follow each other in time.
+        alpha: uint8 [T, H, W] of one sequence and camera, in order of time.
 
     Returns:
         float32 [T] in [0, 1]; 0 where the matte is empty.
@@ -107,7 +97,7 @@ def matte_quality(alpha: NDArray[np.uint8], sequential: bool = True) -> NDArray[
     area = share.sum((1, 2))
     doubt = (4 * share * (1 - share)).sum((1, 2))
     decided = np.where(area > 0, np.clip(1 - doubt / np.maximum(area, 1e-6), 0, 1), 0)
-    if not sequential or len(alpha) < 2:
+    if len(alpha) < 2:
         return decided.astype(np.float32)
     hard = alpha >= 128
     both = (hard[1:] & hard[:-1]).sum((1, 2))

@@ -29,9 +29,12 @@ _LIKE_PLATE = 5.0
 _EDGE_INSIDE = 0.035
 _EDGE_OUTSIDE = 0.08
 _LOCAL_COLOUR = 0.05
-# Square of the colour distance at which the projection is trusted by half, and what of it is noise.
+# Square of the colour distance (RGB in [0, 1]) at which the projection is trusted by half, and
+# the positions on the line taken for pure background and pure foreground.
 _NOISE = 0.005
 _LEVELS = (0.08, 0.95)
+# For the graph cut: the mask alone says where the person may be.
+_NO_RECTANGLE = (0, 0, 0, 0)
 
 
 def head_prior(height: int, width: int, box: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -108,7 +111,7 @@ def estimate(
 def _lab(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2Lab)
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2Lab), np.uint8)
 
 
 def _colour_models(
@@ -128,7 +131,7 @@ def _colour_models(
     cv2.grabCut(
         np.concatenate([_lab(frames[k]) for k in keys], 1),
         np.concatenate(list(masks), 1),
-        None,
+        _NO_RECTANGLE,
         background,
         foreground,
         _ITERATIONS,
@@ -151,7 +154,9 @@ def _cut(
     like = (plate_distance(frame, plate) < _LIKE_PLATE) & (prior != cv2.GC_FGD)
     _, labels = cv2.connectedComponents((like | (prior == cv2.GC_BGD)).astype(np.uint8))
     mask[like & np.isin(labels, np.unique(labels[prior == cv2.GC_BGD]))] = cv2.GC_BGD
-    cv2.grabCut(_lab(frame), mask, None, background, foreground, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    cv2.grabCut(
+        _lab(frame), mask, _NO_RECTANGLE, background, foreground, 1, cv2.GC_EVAL_FREEZE_MODEL
+    )
     person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     # One person: what is not joined to the face is background of a similar colour.
     _, labels = cv2.connectedComponents(person, connectivity=4)
@@ -182,16 +187,32 @@ def refine(
     outside = cv2.dilate(binary, disc(_EDGE_OUTSIDE * side)) == 0
     sigma = _LOCAL_COLOUR * side
 
-    weight = cv2.GaussianBlur(core.astype(np.float32), (0, 0), sigma)[..., None]
-    near = cv2.GaussianBlur(rgb * core[..., None], (0, 0), sigma)
-    foreground = np.where(weight > 1e-3, near / np.maximum(weight, 1e-3), rgb)
+    def nearby(known: NDArray[np.bool_], otherwise: NDArray[np.float32]) -> NDArray[np.float32]:
+        weight = cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma)[..., None]
+        mean = cv2.GaussianBlur(rgb * known[..., None], (0, 0), sigma)
+        return np.where(weight > 1e-3, mean / np.maximum(weight, 1e-3), otherwise)
 
-    line = foreground - plate
-    length = (line**2).sum(-1)
-    along = ((rgb - plate) * line).sum(-1) / np.maximum(length, 1e-6)
-    soft = cv2.GaussianBlur(binary.astype(np.float32), (0, 0), 0.8)
-    along = (along - _LEVELS[0]) / (_LEVELS[1] - _LEVELS[0])
-    trust = length / (length + _NOISE)
-    alpha = trust * np.clip(along, 0, 1) + (1 - trust) * soft
+    soft = np.asarray(cv2.GaussianBlur(binary.astype(np.float32), (0, 0), 0.8), np.float32)
+    foreground = nearby(core, rgb)
+    alpha = _position(rgb, plate, foreground, soft)
+    # Where the background was never uncovered the plate is a guess: outside the mask a pixel that
+    # looks like the background beside it is background.
+    beside = _position(rgb, nearby(outside, plate), foreground, soft)
+    alpha = np.where(mask, alpha, np.minimum(alpha, beside))
     alpha = np.where(core, 1.0, np.where(outside, 0.0, alpha))
-    return np.clip(alpha, 0, 1).astype(np.float32)
+    return alpha.astype(np.float32)
+
+
+def _position(
+    rgb: NDArray[np.float32],
+    background: NDArray[np.float32],
+    foreground: NDArray[np.float32],
+    otherwise: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Place of colours between background and foreground, in [0, 1]; `otherwise` if both are alike."""
+    line = foreground - background
+    length = (line**2).sum(-1)
+    along = ((rgb - background) * line).sum(-1) / np.maximum(length, 1e-6)
+    along = np.clip((along - _LEVELS[0]) / (_LEVELS[1] - _LEVELS[0]), 0, 1)
+    trust = length / (length + _NOISE)
+    return trust * along + (1 - trust) * otherwise

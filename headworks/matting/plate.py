@@ -25,7 +25,7 @@ def background_plate(
     stack = to_float(frames)
     for image, mask in zip(stack, masks):
         image[cv2.dilate(mask.astype(np.uint8), around) > 0] = np.nan
-    seen = np.isfinite(stack[..., 0]).any(0)
+    seen = np.asarray(np.isfinite(stack[..., 0]).any(0))
     plate = np.zeros(frames.shape[1:], np.float32)
     plate[seen] = np.nanmedian(stack[:, seen], 0)
     return fill(plate, seen)
@@ -79,4 +79,5 @@ def disc(radius: float) -> NDArray[np.uint8]:
     import cv2
 
     r = max(1, round(radius))
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    return np.asarray(element, np.uint8)
