@@ -46,8 +46,8 @@ def _imported(tree: ast.AST, module: str, is_package: bool) -> set[str]:
             test = node.test
             name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")
             if name == "TYPE_CHECKING":
-                for child in node.orelse:
-                    visit(child)
+                for later in node.orelse:
+                    visit(later)
                 return
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,4 +95,21 @@ def finish(
     remove_leftovers(workspace, planner)
     members = write_indexes(workspace, planner)
     publish_report(workspace, members)
-    _ = os
+    if options.only:
+        return
+    if options.overrides:
+        summary.notes.append("dvc.lock is left alone: --set is not in params.yaml")
+        return
+    bad = {
+        unit.stage
+        for unit, outcome in summary.outcomes.items()
+        if outcome.status in ("failed", "blocked")
+    }
+    unfinished = {
+        unit.stage
+        for unit in planner.graph.deps
+        if unit not in summary.outcomes and unit not in decisions
+    }
+    from pipelines.dvcsync import sync
+
+    summary.stages = sync(workspace, members, bad | unfinished)

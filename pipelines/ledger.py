@@ -29,19 +29,24 @@ Row = dict[str, Any]
 UnitName = tuple[str, str]
 
 TEXT = (
-    "event_id type key stage subject code params_json out_oid error_class error_message log "
-    "started finished device python packages_sha256 git_commit diff_sha256 run_id host modules"
-).split()
-WHOLE = "version seed out_bytes out_files max_rss_mb threads pid attempt schema_version".split()
-REAL = "seconds cpu_seconds".split()
+    *("event_id", "type", "key", "stage", "subject", "code", "params_json", "out_oid"),
+    *("error_class", "error_message", "log", "started", "finished", "device", "python"),
+    *("packages_sha256", "git_commit", "diff_sha256", "run_id", "host"),
+)
+WHOLE = (
+    *("version", "seed", "out_bytes", "out_files", "max_rss_mb"),
+    *("threads", "pid", "attempt", "schema_version"),
+)
+REAL = ("seconds", "cpu_seconds")
+_INDEXED = ("key", "stage", "subject", "out_oid", "error_class", "error_message", "log")
 
 
 def _schema() -> dict[str, Any]:
     import polars as pl
 
-    schema: dict[str, Any] = {name: pl.String for name in TEXT}
-    schema |= {name: pl.Int64 for name in WHOLE}
-    schema |= {name: pl.Float64 for name in REAL}
+    schema: dict[str, Any] = dict.fromkeys(TEXT, pl.String)
+    schema |= dict.fromkeys(WHOLE, pl.Int64)
+    schema |= dict.fromkeys(REAL, pl.Float64)
     schema["git_dirty"] = pl.Boolean
     schema["inputs"] = pl.List(
         pl.Struct({"role": pl.String, "member": pl.String, "oid": pl.String})
@@ -137,10 +142,7 @@ class Ledger:
         if self._frame is None:
             return
         columns = [
-            self._frame.get_column(name).to_list()
-            for name in (
-                "event_id type key stage subject out_oid error_class error_message log".split()
-            )
+            self._frame.get_column(name).to_list() for name in ("event_id", "type", *_INDEXED)
         ]
         for event, kind, key, stage, subject, oid, failure, message, log in zip(*columns):
             self._take(event, kind, key, stage, subject, oid, failure, message, log)
@@ -187,10 +189,7 @@ class Ledger:
             self._tails[path.name] = start + used
             self.torn += bad
             for row in rows:
-                fields = (
-                    row.get(name)
-                    for name in ("key stage subject out_oid error_class error_message log".split())
-                )
+                fields = (row.get(name) for name in _INDEXED)
                 if (
                     self._take(row["event_id"], row.get("type", ""), *fields)
                     and row.get("type") == "ok"

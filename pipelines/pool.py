@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -47,7 +48,8 @@ class _Worker:
         )
 
     def run(self, spec: Spec, progress: Callable[[float, str], None]) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         try:
             self.process.stdin.write(json.dumps(spec).encode() + b"\n")
             self.process.stdin.flush()
@@ -63,17 +65,13 @@ class _Worker:
         raise WorkerLostError(f"the worker process ended in the middle ({how})")
 
     def kill(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):
                     pipe.close()
-                except OSError:
-                    pass
 
     def finish(self) -> None:
         assert self.process.stdin is not None

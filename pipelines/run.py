@@ -296,15 +296,28 @@ class Loop:
         self._planner = planner
         self._decisions = decisions
         self._reporter = reporter
-        self._summary = summary
+        self.summary = summary
+        self.finished = False
         self._runnable = runnable
         self._full = False
+        self._flying: set[Unit] = set()
         self.done: queue.Queue[tuple[Unit, dict[str, Any]]] = queue.Queue()
 
-    def run(self, submitter: Submitter) -> None:
-        """Until all units have an outcome."""
-        flying: set[Unit] = set()
-        waiting = [u for u, d in self._decisions.items() if d.state in ("run", "restore", "maybe")]
+    def run(self, submitter: Submitter, again: bool = False) -> None:
+        """Until all units have an outcome.
+
+        Args:
+            submitter: starts them. again: an earlier call broke off; go on where it stopped.
+        """
+        if again:
+            for unit in self._flying:
+                submitter.submit(self._decisions[unit])
+        flying = self._flying
+        waiting = [
+            u
+            for u, d in self._decisions.items()
+            if d.state in ("run", "restore", "maybe") and u not in flying
+        ]
         while waiting or flying:
             for unit in list(waiting):
                 if self._settled(unit):
@@ -316,16 +329,15 @@ class Loop:
                     raise RuntimeError(f"units wait for each other: {waiting}")
                 continue
             unit, result = self.done.get()
-            flying.discard(unit)
-            self._finish(unit, result)
+            if unit in flying:
+                flying.discard(unit)
+                self._finish(unit, result)
+        self.finished = True
 
     def _settled(self, unit: Unit) -> bool:
         """Whether everything that the unit reads has an outcome."""
         return all(
-            dep.unit is None
-            or self._decisions[dep.unit].oid is not None
-            and self._decisions[dep.unit].state == "ok"
-            or self._decisions[dep.unit].state in ("failed", "blocked")
+            dep.unit is None or self._decisions[dep.unit].state in ("ok", "failed", "blocked")
             for dep in self._planner.graph.deps[unit]
         )
 
@@ -389,7 +401,7 @@ class Loop:
         self._end(unit, Outcome(status, result.get("seconds", 0.0), log=result.get("log", "")))
 
     def _end(self, unit: Unit, outcome: Outcome) -> None:
-        self._summary.outcomes[unit] = outcome
+        self.summary.outcomes[unit] = outcome
         self._reporter.finished(unit, outcome)
 
 
@@ -410,7 +422,6 @@ def run(
     options = options or Options()
     reporter = reporter or Silent()
     clock = time.perf_counter()
-    layout = workspace.layout
     graph = workspace.graph()
     selected = workspace.select(graph, options.stages, options.subjects)
     forced = selected if options.force else []

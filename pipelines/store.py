@@ -80,6 +80,7 @@ def store(objects: Path, folder: Path) -> tuple[str, int, int]:
 
     sync_tree(folder)
     odb = _odb(objects)
+    tree: Any
     staging, meta, tree = build(odb, str(folder), localfs, "md5")
     # shallow=False: with the default an existing listing hides missing files.
     result = transfer(staging, odb, {tree.hash_info}, shallow=False, hardlink=True)

