@@ -154,6 +154,32 @@ def _skin_regions(part: Part) -> Ids:
     return regions
 
 
+def _smooth_neck(
+    points: Points, faces: Faces, members: dict[str, Ids], columns: int, rounds: int = 14
+) -> Points:
+    """Relax the skin where head and neck meet, so that no crease is left."""
+    from scipy.sparse import coo_matrix
+    from scipy.spatial import cKDTree
+
+    near, reach = members["torso"][:columns], 16.0
+    distance = cKDTree(points[near]).query(points)[0]
+    free = np.zeros(len(points))
+    for name in ("head", "torso"):
+        ids = members[name]
+        free[ids] = np.clip(1.4 - 1.4 * distance[ids] / reach, 0, 1)
+    pairs = np.unique(
+        np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=0
+    )
+    pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
+    ones = np.ones(len(pairs))
+    links = coo_matrix((ones, pairs.T), shape=(len(points),) * 2).tocsr()
+    degree = np.maximum(np.asarray(links.sum(1)).ravel(), 1)
+    for _ in range(rounds):
+        mean = (links @ points) / degree[:, None]
+        points = points + 0.5 * free[:, None] * (mean - points)
+    return points
+
+
 def assemble(surface: SkinSurface) -> Assembly:
     """Build and weld all parts of the mean head."""
     out = _Builder()
@@ -174,7 +200,7 @@ def assemble(surface: SkinSurface) -> Assembly:
     for side, box in (("left", (0.86, 0.56, 1.0, 0.70)), ("right", (0.71, 0.56, 0.85, 0.70))):
         suffix = "" if side == "left" else "_r"
         margin = skin.tags[f"lid0{suffix}"]
-        rim, n = parts.lid_rim(skin.points[skin.tags["lid0"]])
+        rim = parts.lid_rim(skin.points[skin.tags["lid0"]])
         hole = front[margin]
         nested = [hole.mean(0) + (hole - hole.mean(0)) * scale for scale in (1.0, 0.8, 0.62)]
         ball = parts.eyeball()
@@ -235,7 +261,7 @@ def assemble(surface: SkinSurface) -> Assembly:
     out.add("tongue", body, "tongue", uv, faces_uv)
 
     for side, box in (("left", (0.62, 0.14, 0.70, 0.29)), ("right", (0.48, 0.14, 0.61, 0.29))):
-        shell = parts.ear()
+        shell = parts.ear(surface)
         columns_e = 28
         rows_e = len(shell.points) // columns_e
         chart = np.concatenate([_polar(rows_e + 1, columns_e)[columns_e:], [[0.5, 0.5]]])
@@ -245,8 +271,10 @@ def assemble(surface: SkinSurface) -> Assembly:
             chart = chart * [-1, 1] + [1, 0]
         out.add(f"ear_{side}", shell, "ears", _box(chart, *box), faces_local)
 
+    points = _smooth_neck(np.concatenate(out.points), np.concatenate(out.faces), out.members,
+                          columns)  # fmt: skip
     return Assembly(
-        np.concatenate(out.points), np.concatenate(out.faces), np.concatenate(out.regions),
+        points, np.concatenate(out.faces), np.concatenate(out.regions),
         np.concatenate(out.uvs), np.concatenate(out.faces_uv), out.members,
         {name: head_ids[ids] for name, ids in skin.tags.items()},
     )  # fmt: skip

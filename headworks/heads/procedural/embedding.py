@@ -9,12 +9,12 @@ from headworks.heads.procedural.assembly import Assembly
 from headworks.heads.procedural.mesh import LID_COUNT, LIP_COUNT, Points
 
 # Subject's left half, mm: the jaw from ear to chin, brow and nose.
-_JAW = ((69, 20, 8), (67.5, 2, 8), (65, -16, 12), (61, -33, 15), (54.5, -55, 18), (46, -70, 36),
-        (33, -81, 56), (17, -87, 75), (0, -90, 84))  # fmt: skip
-_BROW = ((11, 37.5, 97), (21, 41, 98), (32, 42.5, 94), (43, 41, 86), (52, 36.5, 73))
-_BRIDGE = ((0, 27, 94.5), (0, 14, 100), (0, 1, 109), (0, -12, 119))
-_BASE = ((0, -23, 105), (7.5, -21.8, 105.5), (14.5, -20.5, 101))
-_OUTER_LIP_X = (0.0, 5.6, 15.0)
+_JAW = ((69, 26, 8), (67.5, 8, 8), (65, -12, 12), (61, -31, 15), (54.5, -51, 18), (46, -66, 36),
+        (33, -77, 58), (17, -84, 79), (0, -87.5, 89))  # fmt: skip
+_BROW = ((11.5, 37.5, 97), (22, 42, 98), (32, 44, 94), (42, 43, 86), (51, 36.5, 74))
+_BRIDGE = ((0, 24, 94.5), (0, 12.5, 101), (0, 1, 109), (0, -11, 118))
+_BASE = ((0, -23, 105), (6.3, -21.8, 105.5), (12.8, -21, 101))
+_OUTER_LIP_X = (0.0, 7.0, 15.0)
 
 
 def closest(head: Assembly, targets: Points) -> tuple[NDArray[np.int64], Points]:
@@ -91,7 +91,7 @@ def _ring_landmarks(head: Assembly) -> dict[int, int]:
     outer_first = (n, 2 * third, third, 0, n + 2 * third, n + third)
     found |= {36 + i: int(right[s]) for i, s in enumerate(outer_first)}
     half = LIP_COUNT
-    border, corner, edge = head.tags["lip3"], head.tags["lip1"], head.tags["lip0"]
+    border, corner, edge = head.tags["lip3"], head.tags["lip0"], head.tags["lip0"]
     found |= {54: int(corner[0]), 48: int(corner[half])}
 
     def at(ring: NDArray[np.int64], upper: bool, x: float) -> int:
@@ -103,7 +103,7 @@ def _ring_landmarks(head: Assembly) -> dict[int, int]:
         found[i] = at(border, True, x)
     for i, x in zip((55, 56, 57, 58, 59), (far, near, 0, -near, -far), strict=True):
         found[i] = at(border, False, x)
-    inner = 22.5
+    inner = 21.0
     found |= {64: at(edge, True, inner), 60: at(edge, True, -inner)}
     for upper_i, lower_i, x in ((63, 65, 8.5), (62, 66, 0.0), (61, 67, -8.5)):
         found[upper_i] = at(edge, True, x)

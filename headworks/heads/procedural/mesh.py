@@ -255,9 +255,9 @@ def _inside(points: Points, ring: Points) -> NDArray[np.bool_]:
 
 _TORSO = (
     # front (y, z), side (y, x), back (y, z), power
-    ((-124, 45), (-108, 56), (-86, -70), 2.0),
-    ((-142, 47), (-124, 62), (-108, -75), 2.0),
-    ((-157, 55), (-140, 92), (-130, -84), 2.0),
+    ((-124, 45), (-108, 55.5), (-84, -64), 2.0),
+    ((-142, 47), (-124, 61), (-106, -70), 2.0),
+    ((-157, 55), (-140, 92), (-130, -82), 2.0),
     ((-172, 66), (-155, 140), (-156, -96), 2.2),
     ((-192, 77), (-172, 184), (-184, -104), 2.4),
     ((-220, 87), (-204, 212), (-214, -109), 2.5),
@@ -291,5 +291,9 @@ def torso(border: Points, rows: int = 20) -> Part:
         for c in range(n):
             d = (c + 1) % n
             a, b = r * n + c, r * n + d
-            faces += [(a, a + n, b), (b, a + n, b + n)]
+            # Mirrored diagonals on the two sides keep the mesh symmetric.
+            if c < n // 2:
+                faces += [(a, a + n, b), (b, a + n, b + n)]
+            else:
+                faces += [(a, a + n, b + n), (a, b + n, b)]
     return Part(points, np.array(faces, np.int64))

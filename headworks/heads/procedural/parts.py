@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headworks.heads.procedural import anatomy
 from headworks.heads.procedural.mesh import Faces, Part, Points
+from headworks.heads.procedural.surface import SkinSurface
 
 
 def grid_faces(rows: int, columns: int, closed: bool) -> Faces:
@@ -45,19 +45,17 @@ def eyeball(segments: int = 24, rings: int = 14) -> Part:
     return Part(points + anatomy.EYE_CENTRE, np.concatenate(faces))
 
 
-def lid_rim(margin: Points) -> tuple[Part, int]:
-    """Inner rim of the lids: from the margin back to just inside the eyeball.
+def lid_rim(margin: Points) -> Part:
+    """Inner rim of the lids, from the margin to just inside the eyeball.
 
-    Returns:
-        The part, whose first row repeats the margin; the length of a row.
+    The first row repeats the margin.
     """
     offset = margin - anatomy.EYE_CENTRE
     inward = offset / np.linalg.norm(offset, axis=1, keepdims=True)
     rows = [margin]
     for depth in (0.8, 2.2):
         rows.append(margin - depth * inward - [0, 0, 0.9 * depth])
-    n = len(margin)
-    return Part(np.concatenate(rows), grid_faces(3, n, True)), n
+    return Part(np.concatenate(rows), grid_faces(3, len(margin), True))
 
 
 def mouth_sock(lips: Points, depths: tuple[float, ...] = (2.5, 7.0, 16.0, 30.0, 46.0)) -> Part:
@@ -131,47 +129,47 @@ _EAR_OUTLINE = np.array(
 )  # fmt: skip
 
 
-def ear(columns: int = 28) -> Part:
-    """The left auricle: front with concha and helix, rim, back meeting the head; one sheet."""
+# Rows of the auricle from the canal over concha, antihelix, scapha and helix to its back:
+# (fraction of the outline, height over the head in mm).
+_EAR_PROFILE = (
+    (0.12, -4.0), (0.36, -2.5), (0.55, 2.8), (0.70, 3.6), (0.82, 2.0), (0.94, 4.6), (1.0, 4.4),
+    (1.0, 2.6), (0.9, 0.6), (0.6, -3.5),
+)  # fmt: skip
+_EAR_CENTRE = np.array([5.0, -9.0])
+
+
+def ear(surface: SkinSurface, columns: int = 28) -> Part:
+    """The left auricle on the skin: front with concha and helix, rim, back; one sheet."""
     degrees, radius = _EAR_OUTLINE.T
     turn = np.linspace(0, 360, columns, endpoint=False)
     outline = np.interp(turn, np.append(degrees, 360), np.append(radius, radius[0]))
     outline = (np.roll(outline, 1) + 2 * outline + np.roll(outline, -1)) / 4
-    a = np.radians(turn)
-    # In the ear's plane: u forward, v up.
-    u, v = np.cos(a), np.sin(a)
+    # In the ear's plane, inclined backwards as ears are: u forward, v up.
+    angle = np.radians(turn)
+    u, v = np.cos(angle), np.sin(angle)
+    lean = np.radians(-12)
+    up, forward = v * np.cos(lean) - u * np.sin(lean), v * np.sin(lean) + u * np.cos(lean)
     rim = 0.5 - 0.5 * np.cos(np.radians(np.clip((turn - 20) / 250, 0, 1) * 360))
     lobe = np.exp(-(((turn - 275) / 28) ** 2))
+    front = np.clip(np.cos(angle), 0, 1) ** 2
     rows: list[Points] = []
-    # (fraction of the outline, height over the head in mm): concha, antihelix, scapha, helix.
-    profile = ((0.12, -4.0), (0.36, -2.5), (0.55, 2.8), (0.70, 3.6), (0.82, 2.0), (0.94, 4.6),
-               (1.0, 4.4), (1.0, 2.6), (0.9, 0.6), (0.6, -3.5))  # fmt: skip
-    for k, (fraction, height) in enumerate(profile):
+    for k, (fraction, height) in enumerate(_EAR_PROFILE):
         r = outline * fraction
-        up = height - 3.0 * (fraction > 0.5) * (1 - rim) * (k < 8)
-        up = up + lobe * (1.5 if 2 <= k <= 4 else -1.0 if 5 <= k <= 6 else 0)
-        # The auricle stands off the head towards its back edge.
-        stand = 0.42 * np.maximum(-(r * u), -6) * (0.6 if k >= 8 else 1.0)
-        rows.append(np.column_stack([up + stand, r * v, r * u]))
-    flat = np.concatenate([*rows, [[-5.0, 0, 0]]])
-    points = flat + [69.5, 5.0, -9.0]
-    # Inclined backwards as ears are.
-    tilt = np.radians(-12)
-    y, z = points[:, 1] - 5, points[:, 2] + 9
-    points[:, 1] = 5 + y * np.cos(tilt) - z * np.sin(tilt)
-    points[:, 2] = -9 + y * np.sin(tilt) + z * np.cos(tilt)
+        lift = height - 3.0 * (fraction > 0.5) * (1 - rim) * (k < 8)
+        lift = lift + lobe * (1.5 if 2 <= k <= 4 else -1.0 if 5 <= k <= 6 else 0)
+        # Towards the face the sheet sinks into the skin; at the back it stands off.
+        lift = lift - 3.0 * front * (k >= 2)
+        stand = 0.42 * np.maximum(-(r * u), -2) * (0.6 if k >= 8 else 1.0)
+        yz = _EAR_CENTRE + r[:, None] * np.column_stack([up, forward])
+        rows.append(np.column_stack([surface.side(yz) + lift + stand, yz]))
+    canal = np.array([[surface.side(_EAR_CENTRE[None])[0] - 5, *_EAR_CENTRE]])
+    points = np.concatenate([*rows, canal])
     faces = grid_faces(len(rows), columns, True)
     around = np.arange(columns)
-    centre = np.column_stack([np.full(columns, len(flat) - 1), around, (around + 1) % columns])
+    centre = np.column_stack([np.full(columns, len(points) - 1), around, (around + 1) % columns])
     return Part(points, np.concatenate([faces[:, ::-1], centre]))
 
 
 def mirrored(part: Part) -> Part:
     """The same part on the subject's right."""
     return Part(part.points * [-1, 1, 1], part.faces[:, ::-1].copy())
-
-
-def outward(part: Part, sign: float = 1.0) -> NDArray[np.float64]:
-    """Signed volume of a part, positive when its faces look outward."""
-    corner = part.points[part.faces] - part.points.mean(0)
-    return sign * np.linalg.det(corner).sum() / 6

@@ -36,6 +36,15 @@ class SkinSurface:
         """[N, 3] unit directions -> [N, 3] mm on the skin."""
         return CENTRE + directions * self.radius(directions)[:, None]
 
+    def side(self, yz: Points) -> Points:
+        """How far the skin reaches to the left at given y, z near the ear, [N, 2] -> [N] mm."""
+        x = np.full(len(yz), 68.0)
+        for _ in range(30):
+            point = np.column_stack([x, yz])
+            distance = np.linalg.norm(point, axis=1)
+            x = x + 0.8 * (self.radius(point / distance[:, None]) - distance)
+        return x
+
     def front(self, xy: Points, guess: Points | float = 85.0) -> Points:
         """The skin point in front at given x, y (face only), [N, 2] -> [N, 3] mm."""
         z = np.broadcast_to(np.asarray(guess, np.float64), len(xy)).copy()
