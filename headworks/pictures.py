@@ -124,24 +124,25 @@ def beside(pictures: Sequence[Picture], gap: int = 0) -> Picture:
 def portrait_camera(
     vertices: NDArray[np.floating], side: int, azimuth: float = 0.0, elevation: float = 0.0
 ) -> Camera:
-    """A camera on a circle around a head in canonical pose that shows all of it.
+    """A camera on a circle around a head in canonical pose that shows it with room for hair.
 
     Args:
-        vertices: [V, 3] metres, canonical frame. side: pixels of the square picture.
+        vertices: [V, 3] metres, canonical frame, of the head alone (no torso).
+        side: pixels of the square picture.
         azimuth: radians, positive to the subject's left. elevation: radians, positive from above.
     """
     low, high = np.min(vertices, 0), np.max(vertices, 0)
     centre = (low + high) / 2
-    # The circle around the vertical axis that holds the mesh must fit at every azimuth.
-    radius = float(np.linalg.norm(vertices[:, [0, 2]] - centre[[0, 2]], axis=1).max())
-    half = max(radius, float(high[1] - low[1]) / 2)
+    half = PORTRAIT_ROOM * float(high[1] - low[1]) / 2
     distance = _DISTANCE_IN_HALVES * half
-    focal = 0.46 * side * (distance - radius) / half
+    focal = side / 2 * _DISTANCE_IN_HALVES
     return Camera(
         orbit(azimuth, elevation, distance, centre), intrinsics(focal, side, side), side, side
     )
 
 
+PORTRAIT_ROOM = 1.45
+"""Height of the picture in heights of the head."""
 _DISTANCE_IN_HALVES = 6.0
 """Far enough that the face is not distorted."""
 

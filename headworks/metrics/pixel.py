@@ -19,6 +19,8 @@ PSNR_CAP = 100.0
 """Value reported for identical images, dB."""
 ALPHA_THRESHOLD = 0.5
 """Where a soft alpha counts as foreground."""
+SSIM_EDGE = 5
+"""Pixels at each border that no SSIM window is centred on."""
 
 Image = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -79,10 +81,19 @@ def ssim(pred: Image, target: Image, mask: Mask | None = None) -> float:
         pred: [H, W, 3] in [0, 1]. target: the same shape.
         mask: bool [H, W]; windows centred on these pixels count (those wholly inside the image).
     """
-    from headworks.metrics.ssim import WINDOW, ssim_map
+    return ssim_mean(ssim_map(pred, target), mask)
 
-    values = ssim_map(*_tensors(pred, target))[0].mean(0).numpy()
-    edge = WINDOW // 2
+
+def ssim_map(pred: Image, target: Image) -> NDArray[np.float64]:
+    """SSIM of every window inside the image, mean over channels: float64 [H - 10, W - 10]."""
+    from headworks.metrics import ssim as torch_ssim
+
+    return np.asarray(torch_ssim.ssim_map(*_tensors(pred, target))[0].mean(0).numpy())
+
+
+def ssim_mean(values: NDArray[np.float64], mask: Mask | None = None) -> float:
+    """Mean of an `ssim_map`, over the windows centred on a mask [H, W] if there is one."""
+    edge = SSIM_EDGE
     return masked_mean(values, None if mask is None else mask[edge:-edge, edge:-edge])
 
 

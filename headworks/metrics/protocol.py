@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -144,19 +145,22 @@ def image_scores(
         if metric == "ssim_3dgs":
             scores.append(Score(metric, "full", pixel.ssim_3dgs(pred, target)))
             continue
+        mean: Callable[[Mask | None], float]
         if metric == "flip":
-            errors = flip_map(pred, target)
-        elif metric not in ("psnr", "ssim"):
+            mean = partial(pixel.masked_mean, flip_map(pred, target))
+        elif metric == "ssim":
+            mean = partial(pixel.ssim_mean, pixel.ssim_map(pred, target))
+        elif metric == "psnr":
+            mean = partial(pixel.psnr, pred, target)
+        else:
             raise ValueError(f"no image metric {metric!r}")
         for scope in SCOPES:
             mask = None if scope == "full" else masks.get(scope)
             if scope != "full" and (mask is None or not mask.any()):
                 why = "no landmarks in this frame" if scope == "face" else "no foreground"
                 scores.append(Score(metric, scope, None, why))
-            elif metric == "flip":
-                scores.append(Score(metric, scope, pixel.masked_mean(errors, mask)))
             else:
-                scores.append(Score(metric, scope, getattr(pixel, metric)(pred, target, mask)))
+                scores.append(Score(metric, scope, mean(mask)))
     return scores
 
 

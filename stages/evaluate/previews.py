@@ -211,7 +211,10 @@ class Studio:
         identity = subject.avatar.identity[None]
         zero = torch.zeros(1, len(subject.head.expression_names))
         with torch.no_grad():
-            neutral = subject.head.rest_vertices(identity, zero)[0].numpy()
+            vertices = subject.head.rest_vertices(identity, zero)[0].numpy()
+        # Only what every capture shows: below the chin, nobody may have been filmed.
+        torso = subject.head.region_faces("torso", "neck").numpy()
+        neutral = vertices[np.unique(subject.head.faces.numpy()[~torso])]
         return Studio(subject, side, neutral)
 
     def driving(self, weights: dict[str, float], amount: float = 1.0) -> tuple[Tensor, HeadPose]:
