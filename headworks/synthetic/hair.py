@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 STYLES: dict[str, dict[str, float]] = {
     # top, side: thickness in mm; fringe: how far the front comes down, mm; end: height of the
-    # tips, mm (0: nothing hangs); curl: size of curls, mm.
+    # tips, mm (0: nothing hangs); curl: size of curls, mm; part: where hanging hair is parted, mm.
     "bald": {"top": 0, "side": 0, "fringe": 0, "end": 0, "curl": 0},
     "buzz": {"top": 3.0, "side": 2.2, "fringe": 0, "end": 0, "curl": 0},
     "short": {"top": 15, "side": 6, "fringe": 6, "end": 0, "curl": 0},
@@ -26,9 +26,9 @@ STYLES: dict[str, dict[str, float]] = {
     "receding": {"top": 5, "side": 7, "fringe": -24, "end": 0, "curl": 0},
     "curly": {"top": 30, "side": 22, "fringe": 6, "end": 0, "curl": 11},
     "afro": {"top": 48, "side": 40, "fringe": 4, "end": 0, "curl": 7},
-    "bob": {"top": 16, "side": 13, "fringe": 12, "end": -78, "curl": 0},
-    "medium": {"top": 17, "side": 13, "fringe": 0, "end": -118, "curl": 0},
-    "long": {"top": 15, "side": 12, "fringe": 0, "end": -205, "curl": 0},
+    "bob": {"top": 16, "side": 13, "fringe": 12, "end": -78, "curl": 0, "part": 8},
+    "medium": {"top": 17, "side": 13, "fringe": 0, "end": -118, "curl": 0, "part": -22},
+    "long": {"top": 15, "side": 12, "fringe": 0, "end": -205, "curl": 0, "part": 0},
 }
 HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
     "black": (0.055, 0.048, 0.045), "dark brown": (0.13, 0.085, 0.06),
@@ -44,13 +44,16 @@ class Hair:
 
     Attributes:
         vertices: [H, 3] metres. faces: [F, 3]. weights: [H, 5] of the head's joints.
-        strand: [H, 2] where on the strands: around the crown, and along in mm.
+        parents: int [H, 4], shares: [H, 4] head vertices whose expression moves the hair.
+        strand: [H, 3] where on the strands: around the crown, along in mm; and their sheen.
         flow: [H, 3] unit directions in which the strands run.
     """
 
     vertices: Array
     faces: NDArray[np.int64]
     weights: Array
+    parents: NDArray[np.int64]
+    shares: Array
     strand: Array
     flow: Array
 
@@ -139,11 +142,25 @@ def _strand_coordinates(canonical: Array) -> tuple[Array, Array]:
     return np.column_stack([around / (2 * np.pi), along]), flow
 
 
+def _parted_coordinates(canonical: Array, part: float) -> tuple[Array, Array]:
+    """As above for hair that falls to both sides of a parting at x = part mm."""
+    x, y = canonical[:, 0] - part, canonical[:, 1] - 20
+    turn = np.arctan2(x, y)
+    reach = np.hypot(x, y)
+    around = canonical[:, 2] / (2 * np.pi * 62) + np.where(x > 0, 0.0, 0.37)
+    side = np.sign(x)[:, None]
+    flow = side * np.column_stack([np.cos(turn), -np.sin(turn), 0 * turn])
+    return np.column_stack([around, np.abs(turn) * reach]), flow
+
+
 def _cap(rest: Array, weights: Array, style: dict[str, float], seed: int) -> Hair:
     shell = _shell("scalp")
     p = shell.canonical
     points = (rest[shell.parents] * shell.shares[..., None]).sum(1) * 1000
     strand, flow = _strand_coordinates(p)
+    parted = style["end"] < 0
+    if parted:
+        strand, flow = _parted_coordinates(p, style["part"])
     azimuth = np.degrees(np.arctan2(np.abs(p[:, 0]), p[:, 2]))
     front = smoothstep(azimuth, 62, 30)
     line = hairline(azimuth) - style["fringe"] * front
@@ -164,13 +181,17 @@ def _cap(rest: Array, weights: Array, style: dict[str, float], seed: int) -> Hai
     clumps = noise(np.column_stack([strand[:, 0] * 2 * np.pi * 60, strand[:, 1], 0 * top]),
                    (5.0, 60.0, 1.0), seed + 2)  # fmt: skip
     bumps = 0.10 * clumps
+    if parted:
+        groove = np.exp(-(((p[:, 0] - style["part"]) / 4.0) ** 2)) * smoothstep(p[:, 2], -50, -10)
+        bumps = bumps - 0.75 * groove
     if style["curl"]:
         bumps = 0.34 * noise(p, style["curl"], seed + 3, 2)
-    offset = rise * thick * (1 + bumps) + np.where(inside > 0, 0.5, -2.5)
+    offset = rise * thick * (1 + bumps) - 2.5 + 3.0 * smoothstep(inside, -3.0, 1.0)
     vertices = points + _normals(points, shell.faces) * offset[:, None]
-    # A little weight pulls the hair down at the sides.
     own = (weights[shell.parents] * shell.shares[..., None]).sum(1)
-    return Hair(vertices / 1000, shell.faces, own, strand, flow)
+    sheen = (0.25 if style["curl"] else 1.0) * smoothstep(inside, 2, 22)
+    return Hair(vertices / 1000, shell.faces, own, shell.parents, shell.shares,
+                np.column_stack([strand, sheen]), flow)  # fmt: skip
 
 
 def _curtain(
@@ -181,11 +202,11 @@ def _curtain(
 
     columns, rows = 121, 40
     surface = SkinSurface()
-    opening = np.radians(62.0)
+    opening = np.radians(50.0)
     turn = np.linspace(-1, 1, columns)
     s = np.linspace(0, 1, rows)[:, None]
     elevation = np.radians(62 - 50 * np.clip(s / 0.35, 0, 1))
-    part = opening - np.radians(16) * smoothstep(s, 0.3, 0.75)
+    part = opening - np.radians(5) * smoothstep(s, 0.3, 0.75)
     azimuth = np.pi + turn * (np.pi - part)
     ray = np.stack(
         [np.sin(azimuth) * np.cos(elevation), np.sin(elevation) + 0 * azimuth,
@@ -206,7 +227,7 @@ def _curtain(
         np.stack(np.broadcast_arrays(turn[None] * 30 + 0 * s, drop / 40, 0 * drop), -1), 1.0,
         seed + 5,
     )  # fmt: skip
-    narrow = 1 - 0.16 * smoothstep(drop, 15, 120) + wave / 90
+    narrow = 1 - 0.10 * smoothstep(drop, 25, 130) + wave / 90
     hang = np.stack([last[None, :, 0] * narrow, y, last[None, :, 2] * narrow - 4 * fallen], -1)
     mix = smoothstep(s, 0.30, 0.42)[..., None]
     points = ((1 - mix) * skull + mix * hang).reshape(-1, 3)
@@ -232,7 +253,9 @@ def _curtain(
     grid = points.reshape(rows, columns, 3)
     flow = np.gradient(grid, axis=0).reshape(-1, 3)
     flow /= np.maximum(np.linalg.norm(flow, axis=1, keepdims=True), 1e-9)
-    return Hair(points / 1000, faces, own, strand, flow)
+    nobody = np.zeros((len(points), 4))
+    return Hair(points / 1000, faces, own, nobody.astype(np.int64), nobody,
+                np.column_stack([strand, np.ones(len(points))]), flow)  # fmt: skip
 
 
 def _beard(rest: Array, weights: Array, length: float, seed: int) -> Hair:
@@ -242,13 +265,14 @@ def _beard(rest: Array, weights: Array, length: float, seed: int) -> Hair:
     tuft = noise(p, 4.0, seed + 6, 2)
     inside = beard_mask(p) - 0.45 + 0.12 * tuft
     offset = length * smoothstep(inside, 0.0, 0.45) * (1 + 0.25 * tuft)
-    offset = offset + np.where(inside > 0, 0.3, -2.5)
+    offset = offset - 2.0 + 2.3 * smoothstep(inside, -0.12, 0.08)
     chin = np.exp(-(((p[:, 1] + 80) / 22) ** 2) - (p[:, 0] / 30) ** 2)
     vertices = points + _normals(points, shell.faces) * (offset * (1 + 0.5 * chin))[:, None]
     strand = np.column_stack([np.arctan2(p[:, 0], p[:, 2]) / np.pi * 1.3, -p[:, 1]])
     flow = np.broadcast_to([0.0, -0.9, 0.43], p.shape).copy()
     own = (weights[shell.parents] * shell.shares[..., None]).sum(1)
-    return Hair(vertices / 1000, shell.faces, own, strand, flow)
+    return Hair(vertices / 1000, shell.faces, own, shell.parents, shell.shares,
+                np.column_stack([strand, np.full(len(p), 0.12)]), flow)  # fmt: skip
 
 
 def _joined(parts: list[Hair]) -> Hair:
@@ -257,6 +281,8 @@ def _joined(parts: list[Hair]) -> Hair:
         np.concatenate([part.vertices for part in parts]),
         np.concatenate([part.faces + at for part, at in zip(parts, starts, strict=True)]),
         np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.parents for part in parts]),
+        np.concatenate([part.shares for part in parts]),
         np.concatenate([part.strand for part in parts]),
         np.concatenate([part.flow for part in parts]),
     )

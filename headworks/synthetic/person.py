@@ -23,12 +23,12 @@ TEXTURE = 1024
 
 # What distinguishes the mean man from the mean woman, in standard deviations of the modes.
 _MASCULINE = {
-    "size": 0.7, "face_height": 0.35, "bizygomatic": 0.4, "bigonial": 0.6, "chin_height": 0.4,
+    "size": 0.7, "face_height": 0.35, "bizygomatic": 0.4, "bigonial": 0.8, "chin_height": 0.4,
     "chin_width": 0.5, "chin_protrusion": 0.3, "nose_length": 0.2, "nose_protrusion": 0.3,
-    "nose_width": 0.4, "bridge_height": 0.4, "brow_ridge": 0.8, "brow_height": -0.6,
+    "nose_width": 0.4, "bridge_height": 0.4, "brow_ridge": 0.9, "brow_height": -0.6,
     "forehead_slope": 0.4, "upper_lip": -0.5, "lower_lip": -0.5, "lip_protrusion": -0.2,
-    "neck_width": 0.9, "shoulders": 0.9, "cheek_fullness": -0.2, "lid_height": -0.4,
-    "mouth_width": 0.3,
+    "neck_width": 0.9, "shoulders": 0.9, "cheek_fullness": -0.2, "lid_height": -0.5,
+    "mouth_width": 0.3, "gonial_height": 0.4, "cheekbone": -0.3, "bridge_width": 0.4,
 }  # fmt: skip
 
 
@@ -137,8 +137,9 @@ def make_person(seed: int, texture: int = TEXTURE) -> Person:
         stubble=stubble,
         age=age,
         lip_colour=float(rng.uniform(0.15, 0.5) + (0.3 * rng.uniform() if masculine < 0 else 0)),
+        lashes=0.8 if masculine > 0 else 1.0,
         brow_density=float(rng.uniform(0.7, 0.95)),
-        brow_thickness=float(rng.uniform(0.8, 1.25) + 0.12 * masculine),
+        brow_thickness=float(rng.uniform(0.75, 1.1) + 0.18 * masculine),
         hair_colour=tuple(float(c) for c in brows),
         iris=iris_name,
         clothes=tuple(float(c) for c in clothes),

@@ -76,7 +76,9 @@ def pose_person(person: Person, expression: torch.Tensor, pose: HeadPose) -> Sta
         hair = person.hair
         r = np.einsum("vj,jxy->vxy", hair.weights, rotations[0].double().numpy())
         t = hair.weights @ offsets[0].double().numpy()
-        strands = np.einsum("vxy,vy->vx", r, hair.vertices) + t
+        moved = torch.einsum("k,kvc->vc", expression, head.expression_basis).double().numpy()
+        rest = hair.vertices + (moved[hair.parents] * hair.shares[..., None]).sum(1)
+        strands = np.einsum("vxy,vy->vx", r, rest) + t
         flow = np.einsum("vxy,vy->vx", r, hair.flow)
         normals = np.concatenate([normals, mesh_normals(strands, hair.faces)])
         points = np.concatenate([points, strands])
@@ -183,7 +185,7 @@ def _static(person: Person) -> _Static:
     material = head_materials(head)
     count = len(head.template)
     occlusion = ambient_occlusion()
-    strand = np.zeros((count, 2))
+    strand = np.zeros((count, 3))
     if person.hair is not None:
         hair = person.hair
         faces = np.concatenate([faces, hair.faces + count])
@@ -238,7 +240,12 @@ def ambient_occlusion() -> NDArray[np.float32]:
         seen += weight * free
         total += weight
     open_share = seen / np.maximum(total, 1e-9)
-    return np.clip(0.25 + 0.75 * open_share, 0, 1).astype(np.float32)
+    occlusion = 0.25 + 0.75 * open_share
+    # Inside the mouth it is dark while closed, but pictures show it open.
+    for name, least in (("teeth", 0.75), ("tongue", 0.6), ("mouth_inner", 0.4)):
+        members = np.unique(faces[head.region_faces(name).numpy()])
+        occlusion[members] = np.maximum(occlusion[members], least)
+    return np.clip(occlusion, 0, 1).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -22,7 +22,7 @@ def shade(
     Args:
         face_ids [H, W], bary [H, W, 3]: from the z-buffer. faces [F, 3], corner_uv [F, 3, 2].
         positions, normals [V, 3]: world. occlusion [V] in [0, 1]. material [F].
-        strand [V, 2], flow [V, 3]: of hair vertices. albedo [S, S, 3] linear.
+        strand [V, 3], flow [V, 3]: of hair vertices. albedo [S, S, 3] linear.
         strands [A, B] brightness over strand coordinates. hair_colour [3] linear.
         eye [3]: camera centre. light [3]: unit direction to the key light. key, fill,
         ambient_up, ambient_down: linear intensities [3]. gloss: strength of the skin's shine.
@@ -67,7 +67,7 @@ def shade(
             nh = max(0.0, n[0] * half[0] + n[1] * half[1] + n[2] * half[2])
             shine = 0.0
             if kind == HAIR:
-                a = b = 0.0
+                a = b = sheen = 0.0
                 t[:] = 0.0
                 # Coordinates around the crown wrap: unwrap against the first corner.
                 first = strand[faces[f, 0], 0]
@@ -81,6 +81,7 @@ def shade(
                         s += 1.0
                     a += w * s
                     b += w * strand[vertex, 1]
+                    sheen += w * strand[vertex, 2]
                     for d in range(3):
                         t[d] += w * flow[vertex, d]
                 t -= n * (t * n).sum()
@@ -99,7 +100,7 @@ def shade(
                 th = t[0] * half[0] + t[1] * half[1] + t[2] * half[2]
                 shift = 0.10 * (tone - 1.0)
                 sine = np.sqrt(max(0.0, 1 - (th + shift) ** 2))
-                shine = 0.10 * sine**60 * tone * max(0.0, min(1.0, lit * 2 + 0.3))
+                shine = 0.09 * sheen * sine**60 * tone * max(0.0, min(1.0, lit * 2 + 0.3))
                 diffuse = 0.25 + 0.75 * max(0.0, min(1.0, (lit + 0.25) / 1.25))
                 lit = diffuse * (0.55 + 0.45 * max(0.0, facing))
                 ao = 0.85
@@ -116,7 +117,7 @@ def shade(
                         yi = min(max(y0 + dy, 0), size - 1)
                         for d in range(3):
                             base[d] += w * albedo[yi, xi, d]
-                if kind == SKIN or kind == LIP:
+                if kind in (SKIN, LIP):
                     rim = (1 - max(0.0, facing)) ** 3
                     shine = gloss * (0.10 * nh**18 + 0.12 * rim * max(0.0, lit))
                     if kind == LIP:
@@ -127,7 +128,7 @@ def shade(
                     shine = 0.22 * nh**60 * ao
             for d in range(3):
                 wrap = 0.0
-                if kind == SKIN or kind == LIP:
+                if kind in (SKIN, LIP):
                     # Light bleeds through skin past the terminator, red the furthest.
                     wrap = 0.26 if d == 0 else 0.12
                 diffuse = lit if kind == HAIR else max(0.0, (lit + wrap) / (1 + wrap))

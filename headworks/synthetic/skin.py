@@ -33,7 +33,7 @@ class SkinStyle:
 
     Attributes:
         tone: 0 (lightest) to 1 (darkest). redness, freckles, stubble, age: 0 to 1.
-        lip_colour: 0 (as the skin) to 1 (strong). brow_density, brow_thickness: about 1.
+        lip_colour: 0 (as the skin) to 1 (strong). lashes: strength. brow_density, brow_thickness: about 1.
         hair_colour: sRGB of brows and stubble. iris: key of IRIS_COLOURS.
         clothes: sRGB. clothes_pattern: 0 plain, 1 stripes, 2 mottled. collar: mm below the chin.
     """
@@ -44,6 +44,7 @@ class SkinStyle:
     stubble: float
     age: float
     lip_colour: float
+    lashes: float
     brow_density: float
     brow_thickness: float
     hair_colour: tuple[float, float, float]
@@ -93,8 +94,8 @@ def beard_mask(p: Array) -> Array:
     cheek_line = np.interp(x, [0, 12, 24, 40, 55, 66], [-27, -27, -36, -34, -18, 0])
     area = smoothstep(cheek_line - y, 0, 7) * smoothstep(z, -2, 10)
     area *= smoothstep(y + 0.25 * (z - 40), -116, -98)
-    around_mouth = np.exp(-(((x / 21) ** 4) + ((y + 44) / 6.5) ** 4))
-    return area * (1 - 0.85 * around_mouth * (y < -36))
+    around_mouth = np.exp(-(((x / 27) ** 2 + ((y + 43.5) / 9.5) ** 2) ** 2))
+    return area * (1 - smoothstep(around_mouth, 0.05, 0.5))
 
 
 def paint(canvas: Canvas, style: SkinStyle, seed: int) -> NDArray[np.float32]:
@@ -112,26 +113,32 @@ def paint(canvas: Canvas, style: SkinStyle, seed: int) -> NDArray[np.float32]:
     light = 1 - style.tone
     # Tint of blood: cheeks, nose, ears; less visible on dark skin.
     blush = (
-        0.9 * _blob(p, 40, -8, 16, 14)
-        + 0.9 * _blob(p, 0, -12, 15, 9)
+        0.75 * _blob(p, 39, -6, 15, 13)
+        + 0.75 * _blob(p, 0, -12, 15, 9)
         + 0.35 * _blob(p, 0, -74, 16, 10)
         + 0.6 * canvas.of("ears")
     )
     red = base * [1.02, 0.78, 0.76]
-    color = _mix(color, red, blush * (0.25 + 0.55 * style.redness) * (0.4 + 0.6 * light))
+    color = _mix(color, red, blush * (0.18 + 0.42 * style.redness) * (0.4 + 0.6 * light))
     # Eye sockets and temples a little darker, forehead and nose bridge a little lighter.
     color = _mix(color, base * [0.78, 0.68, 0.68], 0.30 * _blob(p, 29, 12, 11, 4) * (1 + style.age))
     color = _mix(color, base * [0.82, 0.72, 0.70], 0.35 * _blob(p, 31, 30, 14, 4.5))
-    mottle = noise(p, 14, seed, 3)[:, None] * 0.022 + noise(p, 2.2, seed + 7, 2)[:, None] * 0.016
+    mottle = noise(p, 14, seed, 3)[:, None] * 0.018 + noise(p, 1.6, seed + 7, 2)[:, None] * 0.014
     color = color * (1 + mottle * [0.8, 1.1, 1.2])
-    spots = smoothstep(noise(p, 2.6, seed + 11), 0.52, 0.72) * (
+    # A turned grid: noise has no visible rows then.
+    turned = p @ np.array([[0.8, 0.36, -0.48], [-0.6, 0.48, -0.64], [0.0, 0.8, 0.6]])
+    spots = smoothstep(noise(turned, 2.3, seed + 11), 0.50, 0.75) * (
         _blob(p, 28, -2, 22, 14) + _blob(p, 0, 2, 14, 16)
     )
     color = _mix(color, base * [0.74, 0.6, 0.5], spots * style.freckles * 0.8)
     for y in (58.0, 66.0, 74.5):
         wave = p[:, 1] - y - 2.2 * noise(p, 30, seed + int(y))
-        lines = np.exp(-0.5 * (wave / 0.8) ** 2) * smoothstep(np.abs(p[:, 0]), 44, 28)
-        color = _mix(color, base * 0.72, 0.45 * style.age * lines * smoothstep(p[:, 2], 60, 80))
+        lines = np.exp(-0.5 * (wave / 0.9) ** 2) * smoothstep(np.abs(p[:, 0]), 44, 20)
+        color = _mix(
+            color,
+            base * 0.72,
+            0.5 * max(0.0, style.age - 0.3) * lines * smoothstep(p[:, 2], 60, 80),
+        )
     fold = np.interp(p[:, 1], [-46, -30, -16], [33, 27, 20])
     crease = np.exp(-0.5 * ((np.abs(p[:, 0]) - fold) / 1.6) ** 2) * smoothstep(p[:, 1], -50, -42)
     crease *= smoothstep(p[:, 1], -12, -20) * smoothstep(p[:, 2], 60, 75)
@@ -159,19 +166,17 @@ def paint(canvas: Canvas, style: SkinStyle, seed: int) -> NDArray[np.float32]:
     color = _mix(color, lips * 0.45, 0.75 * seam * (np.abs(p[:, 0]) < 27))
     brows = brow_mask(p, style.brow_thickness, seed + 9)
     color = _mix(color, hair * 0.8, brows * style.brow_density)
-    color = _paint_lids(canvas, color, base, seed)
+    color = _paint_lids(canvas, color, base, style.lashes)
     return canvas.image(np.clip(_paint_parts(canvas, color, style, seed), 0, 1))
 
 
-def _paint_lids(canvas: Canvas, color: Array, base: Array, seed: int) -> Array:
+def _paint_lids(canvas: Canvas, color: Array, base: Array, strength: float) -> Array:
     """Lashes along the margins, a darker crease, the rims' pink."""
     p = canvas.position
     margin = np.concatenate([anatomy.lid_margin("upper", 33), anatomy.lid_margin("lower", 33)])
     is_upper = np.repeat([True, False], 33)
     eye = np.flatnonzero(
-        (np.hypot(np.abs(p[:, 0]) - 31.5, p[:, 1] - 21.5) < 24)
-        & (p[:, 2] > 55)
-        & ~canvas.of("eyes")
+        (np.hypot(np.abs(p[:, 0]) - 31.5, p[:, 1] - 22) < 24) & (p[:, 2] > 55) & ~canvas.of("eyes")
     )
     folded = p[eye] * [1, 1, 1]
     folded[:, 0] = np.abs(folded[:, 0])
@@ -184,7 +189,7 @@ def _paint_lids(canvas: Canvas, color: Array, base: Array, seed: int) -> Array:
     )
     away = smoothstep(folded[:, 0], 17, 23)
     out = color.copy()
-    out[eye] = _mix(out[eye], np.array([0.06, 0.045, 0.04]), 0.9 * lash * (0.35 + 0.65 * away))
+    out[eye] = _mix(out[eye], np.array([0.06, 0.045, 0.04]), strength * lash * (0.35 + 0.65 * away))
     crease = np.exp(-0.5 * ((distance - 6.0) / 1.0) ** 2) * upper * (folded[:, 1] > 22)
     out[eye] = _mix(out[eye], base * [0.62, 0.50, 0.48], 0.55 * crease)
     return out
@@ -242,8 +247,8 @@ def _eye_colours(p: Array, style: SkinStyle, seed: int) -> Array:
     iris = np.array(IRIS_COLOURS[style.iris])
     ring = np.column_stack([np.cos(turn) * 6, np.sin(turn) * 6, radius * 0.35])
     fibres = 1 + 0.35 * noise(ring, 0.45, seed + 33) + 0.2 * smoothstep(radius, 4, 2.4)
-    pattern = iris * fibres[:, None] * (1 - 0.5 * smoothstep(radius, 4.9, 6.0))[:, None]
-    inside = smoothstep(radius, 6.25, 5.85)
+    pattern = iris * fibres[:, None] * (1 - 0.45 * smoothstep(radius, 4.6, 5.8))[:, None]
+    inside = smoothstep(radius, 6.05, 5.6)
     color = color * (1 - inside[:, None]) + pattern * inside[:, None]
     pupil = smoothstep(radius, 2.35, 2.05)
     return _mix(color, np.array([0.015, 0.012, 0.012]), pupil)

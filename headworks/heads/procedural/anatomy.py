@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-EYE_CENTRE = np.array([31.5, 21.5, 72.5])
+EYE_CENTRE = np.array([31.5, 22.5, 72.5])
 EYE_RADIUS = 12.0
 LID_RADIUS = 12.9
 """Radius on which the lids slide over the eyeball, mm."""
@@ -39,7 +39,8 @@ _MIDLINE = """
 # Rows that are sampled along a smooth curve, so that no ripple arises between their points.
 _CURVES = (
     # brow ridge
-    "0 43 99.6 9 42 99 20 43.5 97.9 31 44.5 94.2 42 44 87 52 42 76 60 40.5 62.5 67 40 46 71.5 40 25",
+    "0 43 99.6 9 42 99 20 43.5 97.9 31 44.5 94.2 42 44 87 52 42 76 60 40.5 62.5 67 40 46 "
+    "71.5 40 25",
     # lower edge of the brow
     "0 34.5 97 7 34 96.2 15 36 95.6 24 37.8 94.4 34 38.8 91.2 44 38 84 51.5 34.5 74 58 29 63",
     # cheek from the ala to the zygomatic arch
@@ -134,9 +135,9 @@ def lid_margin(side: str, count: int) -> NDArray[np.float64]:
     t = np.linspace(0, 1, count)
     chord = ENDOCANTHION[None] * (1 - t[:, None]) + EXOCANTHION[None] * t[:, None]
     if side == "upper":
-        rise = 6.9 * np.sin(np.pi * t) ** 0.8 * (1 + 0.12 * np.cos(np.pi * t))
+        rise = 6.3 * np.sin(np.pi * t) ** 0.8 * (1 + 0.12 * np.cos(np.pi * t))
     else:
-        rise = -4.4 * np.sin(np.pi * t) ** 0.85 * (1 - 0.18 * np.cos(np.pi * t))
+        rise = -4.5 * np.sin(np.pi * t) ** 0.85 * (1 - 0.18 * np.cos(np.pi * t))
     points = chord.copy()
     points[:, 1] += rise
     return on_lid_sphere(points, LID_RADIUS)
