@@ -209,7 +209,7 @@ def _position(
     foreground: NDArray[np.float32],
     otherwise: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Place of colours between background and foreground, in [0, 1]; `otherwise` if both are alike."""
+    """Place of colours from background to foreground in [0, 1]; `otherwise` where both agree."""
     line = foreground - background
     length = (line**2).sum(-1)
     along = ((rgb - background) * line).sum(-1) / np.maximum(length, 1e-6)
