@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from headworks.heads.base import HeadModel
     from headworks.tracking.tracker import Tracked, View
 
-# A photograph of a person is usually taken at 1 to 2 sides of the image; 1.5 is a field of view
-# of 37 degrees.
 _USUAL_RATE = 25.0
 
 
@@ -31,14 +29,17 @@ class TrackingParams(Params):
     keyframes: int = Field(
         40, ge=1, le=400, description="frames that identity and focal length are estimated from"
     )
+    pixel_rounds: int = Field(
+        2, ge=0, le=10, description="refinements of pose and expression by pixels; 0: landmarks only"
+    )
     focal_prior: float = Field(
-        1.5, gt=0.3, le=10, description="expected focal length in longer sides of the source image"
+        2.2, gt=0.3, le=10, description="expected focal length in longer sides of the source image"
     )
     focal_sigma: float = Field(
-        0.15, gt=0, le=1, description="standard deviation of the focal length's logarithm"
+        0.3, gt=0, le=1, description="standard deviation of the focal length's logarithm"
     )
     identity_weight: float = Field(
-        0.6, gt=0, le=100, description="strength of the identity's N(0, 1) prior, per keyframe"
+        0.25, gt=0, le=100, description="strength of the identity's N(0, 1) prior, per keyframe"
     )
 
 
@@ -77,7 +78,7 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
     view = _view(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, meta)
     weights = Weights(identity=params.identity_weight, focal_log_sigma=params.focal_sigma)
     try:
-        tracked = track(head, view, Options(params.keyframes, weights), context.progress)
+        tracked = track(head, view, Options(params.keyframes, params.pixel_rounds, weights), context.progress)
     except CaptureError as error:
         raise CaptureError(f"{inputs['landmarks']}: {error}") from None
     _write(out, head, params.head, tracked, "monocular")

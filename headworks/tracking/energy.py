@@ -36,11 +36,11 @@ class Weights:
         expression_sigma: change per frame; fast_sigma: of lids and jaw.
     """
 
-    identity: float = 0.6
+    identity: float = 0.25
     l1: float = 0.6
     l2: float = 1.5
     symmetry: float = 3.0
-    focal_log_sigma: float = 0.15
+    focal_log_sigma: float = 0.3
     turn_sigma: float = 0.012
     shift_sigma: float = 0.002
     depth_sigma: float = 0.003

@@ -70,6 +70,13 @@ class PointModel:
         """[T, N, 3] points in the head's frame, metres."""
         return self.opened(index, self.rest(index, identity, expression), jaw)[0]
 
+    def whole(self, identity: Array, expression: Array, jaw: float) -> Array:
+        """All points [M, 3] of one frame: identity [Ki], expression [Ke]."""
+        used = np.flatnonzero(expression)
+        rest = self.template + self.identity @ identity
+        rest = rest + self.expression[..., used] @ expression[used]
+        return self.opened(np.arange(len(self)), rest[None], np.array([jaw]))[0][0]
+
 
 def surface_points(
     head: HeadModel, faces: NDArray[np.int64], barycentric: NDArray[np.floating]

@@ -15,6 +15,7 @@ from headworks.heads.base import HeadModel, HeadPose
 from headworks.mesh import rasterize_mesh
 from headworks.tracking import rotations
 from headworks.tracking.contour import SLIDING
+from headworks.tracking.dense import refine
 from headworks.tracking.energy import Problem, State, Weights
 from headworks.tracking.landmark_fit import (
     LandmarkRig,
@@ -60,6 +61,7 @@ class Options:
     """Choices of the tracker; see `stages.tracking.TrackingParams`."""
 
     keyframes: int = 40
+    pixel_rounds: int = 2
     weights: Weights = field(default_factory=Weights)
 
 
@@ -113,8 +115,14 @@ def track(
     seen = view.landmarks.copy()
     seen[..., :2] = (seen[..., :2] - view.principal[:, None]) / view.magnification[:, None, None]
     state, _ = fit_landmarks(head, rig, problem, seen, options.keyframes)
-    progress(0.3, "landmarks fitted")
+    progress(0.2, "landmarks fitted")
     Ks = intrinsics(view, state.focal)
+    if options.pixel_rounds and len(view) > 1:
+        state = refine(
+            head, rig, problem, state, seen, grey_frames(view.rgb), Ks, view.magnification,
+            float(np.nanmedian(interocular(view.landmarks))), options.pixel_rounds,
+            lambda done, message: progress(0.2 + 0.5 * done, message),
+        )  # fmt: skip
     world = world_view(state.translation[valid])
     pose = split(head, view, state, world)
     progress(0.7, "torso tracked")

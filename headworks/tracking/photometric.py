@@ -1,0 +1,204 @@
+"""Photometric refinement: per-frame pose and expression against the pixels themselves.
+
+Landmarks leave the head a pixel or two off, and say nothing of hair and shoulders. Here a coarse
+Gaussian copy of the person, bound to the tracked mesh, is fitted to all frames together with
+small corrections of the tracking (bundle adjustment by rendering). The copy is thrown away, the
+corrections stay. Differentiable rendering by Gaussians gives what a mesh has not: gradients at
+silhouettes and of hair that the mesh lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headworks.avatars.binding import (
+    LocalGaussians,
+    bind_uv,
+    gaussian_frames,
+    initial_gaussians,
+    place,
+)
+from headworks.avatars.views import splat_view
+from headworks.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from headworks.heads.base import HeadModel, HeadPose
+from headworks.images import resize
+from headworks.seeds import generator
+
+UV_SIZE = 60
+WARMUP_PASSES = 3
+GAUSSIAN_RATES = {
+    "means": 1e-2, "log_scales": 1e-2, "quats": 5e-3, "colors": 4e-2, "opacities": 3e-2,
+}  # fmt: skip
+CORRECTION_RATES = {
+    "neck": 2.5e-3, "neck_translation": 4e-4, "rotation": 1.5e-3, "translation": 4e-4,
+    "expression": 1.5e-2,
+}  # fmt: skip
+"""Adam rates of the corrections: radians, metres, activations."""
+SIGMAS = {
+    "neck": 0.05, "neck_translation": 4e-3, "rotation": 0.03, "translation": 6e-3,
+    "expression": 0.15,
+}  # fmt: skip
+"""How far a correction goes before its penalty equals PENALTY."""
+PENALTY = 2e-3
+SMOOTHNESS = 1e-2
+MAX_PIXEL_STEP = 0.15
+"""Residuals above this count linearly less: a moving shadow must not pull the head."""
+
+
+@dataclass(frozen=True)
+class PhotometricConfig:
+    """Attributes: passes over all frames; side of the images that are compared, pixels."""
+
+    passes: int = 20
+    size: int = 128
+
+
+class _RowAdam:
+    """Adam on the rows of a [T, D] tensor; rows that were not visited do not move."""
+
+    def __init__(self, values: Tensor, rate: float) -> None:
+        self.values, self.rate = values, rate
+        self.first = torch.zeros_like(values)
+        self.second = torch.zeros_like(values)
+        self.count = torch.zeros(len(values))
+
+    def step(self, row: int, gradient: Tensor, factor: float) -> None:
+        self.count[row] += 1
+        n = float(self.count[row])
+        self.first[row] = 0.8 * self.first[row] + 0.2 * gradient
+        self.second[row] = 0.95 * self.second[row] + 0.05 * gradient.square()
+        mean = self.first[row] / (1 - 0.8**n)
+        spread = (self.second[row] / (1 - 0.95**n)).sqrt()
+        self.values[row] -= factor * self.rate * mean / (spread + 1e-9)
+
+
+def _corrected(
+    pose: HeadPose, expression: Tensor, t: int, delta: dict[str, Tensor]
+) -> tuple[Tensor, HeadPose]:
+    """Expression [1, Ke] and pose (batch of 1) of frame `t` with its corrections applied."""
+    here = pose[[t]]
+
+    def turned(base: Tensor, change: Tensor) -> Tensor:
+        return matrix_to_axis_angle(axis_angle_to_matrix(base + change))
+
+    moved = replace(
+        here,
+        neck=turned(here.neck, delta["neck"]),
+        rotation=turned(here.rotation, delta["rotation"]),
+        neck_translation=here.neck_translation + delta["neck_translation"],
+        translation=here.translation + delta["translation"],
+    )
+    return (expression[t] + delta["expression"]).clamp(-0.3, 1.3)[None], moved
+
+
+def refine_photometric(
+    head: HeadModel,
+    identity: Tensor,
+    expression: Tensor,
+    pose: HeadPose,
+    viewmat: NDArray[np.float64],
+    Ks: NDArray[np.float64],
+    rgb: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    linked: NDArray[np.bool_],
+    config: PhotometricConfig,
+    seed: int,
+    progress: Callable[[float, str], None],
+) -> tuple[Tensor, HeadPose, list[float]]:
+    """Correct expression and pose of every frame by rendering.
+
+    Args:
+        head: the head model. identity: [Ki]. expression: [T, Ke]. pose: batch of T.
+        viewmat: [4, 4]. Ks: [T, 3, 3] for images of rgb's size.
+        rgb: uint8 [T, H, W, 3]. alpha: uint8 [T, H, W].
+        linked: bool [T - 1], whether frame t + 1 follows frame t in time.
+        config: sizes. seed: seeds frame order and backgrounds. progress: (fraction, message).
+
+    Returns:
+        expression [T, Ke], pose (batch of T), and the mean loss of each pass.
+
+    Source: our own; the idea is bundle adjustment by differentiable rendering, as photometric 3DMM
+        trackers do with a mesh (Thies et al., Face2Face, section 4).
+    """
+    frames_count, height, width = rgb.shape[:3]
+    size = (config.size, max(1, round(config.size * height / width)))
+    small = np.stack([resize(x, *size) for x in rgb])
+    mask = np.stack([resize(x, *size) for x in alpha])
+    scale = np.diag([size[0] / width, size[1] / height, 1.0])
+    K = torch.from_numpy((scale @ Ks).astype(np.float32))
+    view = torch.from_numpy(viewmat.astype(np.float32))
+
+    binding = bind_uv(head, UV_SIZE, fine_regions=("lips", "eyes"))
+    local = LocalGaussians(*(torch.nn.Parameter(x) for x in initial_gaussians(head, binding)))
+    adam = torch.optim.Adam(
+        [{"params": [x], "lr": GAUSSIAN_RATES[n]} for n, x in local._asdict().items()], eps=1e-15
+    )
+    base_rates = [g["lr"] for g in adam.param_groups]
+    widths = {name: 3 for name in CORRECTION_RATES} | {"expression": expression.shape[1]}
+    deltas = {n: torch.zeros(frames_count, w) for n, w in widths.items()}
+    optimisers = {n: _RowAdam(deltas[n], rate) for n, rate in CORRECTION_RATES.items()}
+
+    rng = generator(seed, "photometric")
+    losses: list[float] = []
+    for run in range(config.passes):
+        warm = run < min(WARMUP_PASSES, config.passes // 3)
+        fade = 0.1 ** max(0.0, (run / config.passes - 0.5) * 2)
+        for group, rate in zip(adam.param_groups, base_rates):
+            group["lr"] = rate * fade
+        total = 0.0
+        for t in rng.permutation(frames_count).tolist():
+            rows = {n: d[t].clone().requires_grad_(not warm) for n, d in deltas.items()}
+            e, p = _corrected(pose, expression, t, rows)
+            vertices = head.vertices(identity[None], e, p)[0]
+            background = torch.from_numpy(rng.random(3, dtype=np.float32))
+            frames = gaussian_frames(vertices, head.faces, binding)
+            picture, coverage = splat_view(place(local, frames), view, K[t], size, background)
+            a = torch.from_numpy(mask[t].astype(np.float32) / 255)
+            target = torch.from_numpy(small[t].astype(np.float32) / 255)
+            target = target * a[..., None] + background * (1 - a[..., None])
+            error = (picture - target).abs()
+            data = torch.where(error < MAX_PIXEL_STEP, error, 0.5 * (error + MAX_PIXEL_STEP)).mean()
+            loss = data + 0.1 * (coverage - a).abs().mean()
+            loss = loss + 1e-3 * local.means.square().sum(-1).mean()
+            if not warm:
+                loss = loss + _penalty(rows, deltas, t, linked)
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+            total += float(data.detach())
+            if not warm:
+                with torch.no_grad():
+                    for name, optimiser in optimisers.items():
+                        gradient = rows[name].grad
+                        if gradient is not None:
+                            optimiser.step(t, gradient, fade)
+        losses.append(total / frames_count)
+        progress((run + 1) / config.passes, f"pass {run + 1}, error {losses[-1]:.4f}")
+    with torch.no_grad():
+        corrected = [
+            _corrected(pose, expression, t, {n: d[t] for n, d in deltas.items()})
+            for t in range(frames_count)
+        ]
+    fields = HeadPose.__dataclass_fields__
+    joined = HeadPose(*(torch.cat([getattr(p, f) for _, p in corrected]) for f in fields))
+    return torch.cat([e for e, _ in corrected]), joined, losses
+
+
+def _penalty(
+    rows: dict[str, Tensor], deltas: dict[str, Tensor], t: int, linked: NDArray[np.bool_]
+) -> Tensor:
+    """Corrections are small, and alike in neighbouring frames."""
+    total = torch.zeros(())
+    for name, row in rows.items():
+        total = total + PENALTY * (row / SIGMAS[name]).square().mean()
+        for other, joined in ((t - 1, t > 0 and linked[t - 1]), (t + 1, t < len(linked) and linked[t])):
+            if joined:
+                change = (row - deltas[name][other]) / SIGMAS[name]
+                total = total + SMOOTHNESS * change.square().mean()
+    return total
