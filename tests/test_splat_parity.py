@@ -27,6 +27,11 @@ def test_head_scene_equals_reference():
     assert_parity(head(3000, 128), 128, 128)
 
 
+def test_auto_vectorised_twin_equals_reference(monkeypatch):
+    monkeypatch.setenv("HEADWORKS_SIMD", "auto")
+    assert_parity(head(1000, 64), 64, 50)
+
+
 @pytest.mark.slow
 def test_large_head_scene_equals_reference():
     assert_parity(head(12000, 256), 256, 256)

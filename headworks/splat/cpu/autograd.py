@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from headworks.splat.cpu import bins, kernels_auto, project, threads
+from headworks.splat.cpu import bins, kernels_auto, kernels_simd, project, threads
 
+VARIANTS = {"explicit": kernels_simd, "auto": kernels_auto}
 CHANNELS = (3, 4, 8, 16, 32)  # compiled variants; others are padded with zeros
 
 
@@ -31,6 +33,14 @@ class View(NamedTuple):
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
+
+
+def _blending() -> Any:
+    """Kernels with explicit vectors, or the auto-vectorised twin by HEADWORKS_SIMD=auto."""
+    name = os.environ.get("HEADWORKS_SIMD", "explicit")
+    if name not in VARIANTS:
+        raise ValueError(f"HEADWORKS_SIMD must be one of {sorted(VARIANTS)}, got {name!r}")
+    return VARIANTS[name]
 
 
 class Project(torch.autograd.Function):
@@ -104,7 +114,7 @@ class Blend(torch.autograd.Function):
         tile_order = np.argsort(-np.diff(offsets), kind="stable")
         shared = (tile_order, tiles_x, offsets, entries)
         threads.run(
-            kernels_auto.forward, count, np.zeros(1, np.int64), *shared, order, records,
+            _blending().forward, count, np.zeros(1, np.int64), *shared, order, records,
             _array(padded), np.float32(view.max_alpha), image.numpy(), alphas.numpy(), (0,) * D,
         )  # fmt: skip
         ctx.view, ctx.shared, ctx.slots, ctx.slot_offsets = view, shared, slots, slot_offsets
@@ -121,7 +131,7 @@ class Blend(torch.autograd.Function):
         D = int(padded.shape[1])
         rows = np.empty((len(slots), kernels_auto.MOMENTS + D), np.float32)
         threads.run(
-            kernels_auto.backward, count, np.zeros(1, np.int64), *ctx.shared, slots, ctx.order,
+            _blending().backward, count, np.zeros(1, np.int64), *ctx.shared, slots, ctx.order,
             ctx.records, _array(padded), np.float32(ctx.view.max_alpha), image.numpy(),
             alphas.numpy(), _array(g_image), _array(g_alphas), rows, (0,) * D,
         )  # fmt: skip

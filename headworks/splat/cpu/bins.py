@@ -9,12 +9,13 @@ atomics, and a result that does not depend on which thread did what.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from headworks.splat.cpu.jit import kernel
 
 RADIX_BITS = 11
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def depth_order(depths, radii):
     """Indices of the visible Gaussians, near first; equal depths keep index order.
 
@@ -59,7 +60,7 @@ def depth_order(depths, radii):
     return index.copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _tiles(center, half, tile, n_tiles):
     """First and one-past-last tile that the interval center +- half touches."""
     first = int(np.floor(max((center - half) / tile, np.float32(-1.0))))
@@ -67,7 +68,7 @@ def _tiles(center, half, tile, n_tiles):
     return max(first, 0), min(last, n_tiles)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def tile_lists(order, means2d, boxes, tile, tiles_x, tiles_y):
     """Lists of Gaussians per tile, near first.
 

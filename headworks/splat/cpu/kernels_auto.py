@@ -8,15 +8,16 @@ A live pixel has T > 0 (transmittance); a finished pixel keeps |T| with the sign
 every later test fail by itself.
 
 Kernels take `channels`, a tuple of D zeros: its length is a constant to the compiler.
-The file holds all that the kernels need, because Numba's cache only watches the file itself.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from headworks.splat.cpu.jit import STRICT, SUMS, kernel
 
 TILE, SUB, SUBS_X, SUBS, PIXELS = 32, 8, 4, 16, 64
 CHUNK = 1024  # list entries that are copied to scratch at a time
@@ -34,8 +35,6 @@ SLACK = np.float32(1e-3)  # rounding room of the ellipse test; the pixel test de
 # 2^f on [-1/2, 1/2], relative error 1e-7
 C0, C1, C2 = np.float32(1.0000000717), np.float32(0.6931469670), np.float32(0.2402211972)
 C3, C4, C5 = np.float32(0.0555071333), np.float32(0.0096755417), np.float32(0.0013276457)
-STRICT = {"nnan", "ninf", "nsz"}
-SUMS = {"nnan", "ninf", "nsz", "reassoc", "contract"}
 
 
 @intrinsic
@@ -59,13 +58,13 @@ def take(typingctx, counter):
     return types.int64(counter), codegen
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
+@kernel(STRICT)
 def _sigma2(dx, dy, qa, qb, qc):
     """Exponent of a Gaussian in units of log 2, up to its opacity: >= 0 but for rounding."""
     return fma(fma(qa, dx, qb * dy), dx, (qc * dy) * dy)
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
+@kernel(STRICT)
 def _exp2(q):
     q = max(q, UNDERFLOW)
     whole = np.floor(q + HALF)
@@ -74,7 +73,7 @@ def _exp2(q):
     return p * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def pack(thread, threads, order, means2d, conics, opacities, records):
     """Records [M, GEOMETRY] of the visible Gaussians in depth order."""
     m = len(order)
@@ -93,7 +92,7 @@ def pack(thread, threads, order, means2d, conics, opacities, records):
         records[j, 7] = -HALF * qb / qc
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _load(entries, order, records, colors, start, n, geometry, chunk_colors, channels):
     """Copy list entries start .. start + n to structure-of-arrays scratch."""
     for k in range(n):
@@ -105,7 +104,7 @@ def _load(entries, order, records, colors, start, n, geometry, chunk_colors, cha
             chunk_colors[k, c] = colors[i, c]
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
+@kernel(STRICT)
 def _touching(geometry, n, x0, y0, score, hits):
     """Entries whose ellipse alpha >= 1/255 touches the sub-tile with first pixel centre x0, y0.
 
@@ -132,7 +131,7 @@ def _touching(geometry, n, x0, y0, score, hits):
     return m
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
+@kernel(STRICT)
 def _any_live(state, plane):
     best = state[plane]
     for p in range(PIXELS):
@@ -140,7 +139,7 @@ def _any_live(state, plane):
     return best > F0
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
+@kernel(STRICT)
 def _blend(state, geometry, chunk_colors, hits, m, max_alpha, weights, channels):
     """Blend the hits into one sub-tile; False when all its pixels are finished."""
     for h in range(m):
@@ -170,7 +169,7 @@ def _blend(state, geometry, chunk_colors, hits, m, max_alpha, weights, channels)
     return _any_live(state, T)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _place(state, sub, origin_x, origin_y, width, height, t_plane):
     """Pixel centres of a sub-tile; T = 1 inside the image, finished outside."""
     for p in range(PIXELS):
@@ -181,7 +180,7 @@ def _place(state, sub, origin_x, origin_y, width, height, t_plane):
         state[t_plane + p] = F1 if x < width and y < height else -F1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def forward(
     thread, threads, counter, tile_order, tiles_x, offsets, entries, order, records, colors,
     max_alpha, image, alphas, channels,
@@ -235,7 +234,7 @@ def forward(
                         image[y, x, c] = states[sub, FWD_PLANES + c * PIXELS + p]
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
+@kernel(SUMS)
 def _moments(state, gx, gy, row):
     m0 = mx = my = mxx = mxy = myy = F0
     for p in range(PIXELS):
@@ -256,7 +255,7 @@ def _moments(state, gx, gy, row):
     row[5] += myy
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
+@kernel(SUMS)
 def _color_sums(state, row, channels):
     for c in range(len(channels)):
         total = F0
@@ -266,7 +265,7 @@ def _color_sums(state, row, channels):
         row[MOMENTS + c] += total
 
 
-@njit(cache=True, nogil=True, fastmath=STRICT, error_model="numpy")
+@kernel(STRICT)
 def _unblend(state, geometry, chunk_colors, hits, m, max_alpha, rows, channels):
     """Gradient of `_blend`, front to back, with the same decisions; adds to `rows`."""
     for h in range(m):
@@ -308,7 +307,7 @@ def _unblend(state, geometry, chunk_colors, hits, m, max_alpha, rows, channels):
     return _any_live(state, T)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def backward(
     thread, threads, counter, tile_order, tiles_x, offsets, entries, slots, order, records, colors,
     max_alpha, image, alphas, g_image, g_alphas, slot_rows, channels,
@@ -368,7 +367,7 @@ def backward(
                     slot_rows[row, c] = rows[k, c]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def reduce(
     thread, threads, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics, g_opacities,
     g_colors,

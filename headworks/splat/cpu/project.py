@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from headworks.splat.cpu.jit import kernel
 
 MAX_EXTENT = 3.33
 MIN_ALPHA = 1.0 / 255.0
@@ -17,7 +18,7 @@ TAN_MARGIN = 0.3
 VIEW_CHUNKS = 64  # fixed, so that the view gradient does not depend on the thread count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def _rotation(w, x, y, z, R):
     """Unit quaternion to a row-major rotation [9]."""
     R[0] = 1 - 2 * (y * y + z * z)
@@ -31,7 +32,7 @@ def _rotation(w, x, y, z, R):
     R[8] = 1 - 2 * (x * x + y * y)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def project(
     thread, threads, means, quats, scales, opacities, view, K, size, near, far, eps2d, radius_clip,
     antialiased, rho_floor, means2d, conics, opacities2d, depths, boxes, radii, bad,
@@ -128,7 +129,7 @@ def project(
         radii[i, 1] = int(min(ry, 1e9))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel()
 def project_backward(
     thread, threads, means, quats, scales, opacities, view, K, size, eps2d, antialiased, rho_floor,
     radii, g_means2d, g_conics, g_opacities2d, g_depths, g_means, g_quats, g_scales, g_opacities,
