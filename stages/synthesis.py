@@ -1,4 +1,4 @@
-"""synthesis: a synthetic person seen by a ring of cameras, or talking in a clip, with exact truth."""
+"""synthesis: a synthetic person seen by a ring of cameras, or talking in a clip, with truth."""
 
 from __future__ import annotations
 

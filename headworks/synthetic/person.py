@@ -69,6 +69,10 @@ def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
     return names[int(rng.choice(len(names), p=share / share.sum()))]
 
 
+def _rgb(colour: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(colour[0]), float(colour[1]), float(colour[2])
+
+
 def _light(rng: np.random.Generator) -> Light:
     azimuth, elevation = rng.uniform(-0.9, 0.9), rng.uniform(0.25, 0.9)
     direction = np.array(
@@ -100,7 +104,7 @@ def make_person(seed: int, texture: int = TEXTURE) -> Person:
     age = float(rng.beta(1.6, 2.4))
     tone = float(rng.uniform(0, 1))
     dark = tone > 0.62
-    colours = {name: 1.0 for name in HAIR_COLOURS}
+    colours = dict.fromkeys(HAIR_COLOURS, 1.0)
     if dark:
         colours = {"black": 4.0, "dark brown": 1.0, "grey": 0.3}
     colours["grey"] = 0.3 + 4.0 * max(0.0, age - 0.5)
@@ -140,9 +144,9 @@ def make_person(seed: int, texture: int = TEXTURE) -> Person:
         lashes=0.8 if masculine > 0 else 1.0,
         brow_density=float(rng.uniform(0.7, 0.95)),
         brow_thickness=float(rng.uniform(0.75, 1.1) + 0.18 * masculine),
-        hair_colour=tuple(float(c) for c in brows),
+        hair_colour=_rgb(brows),
         iris=iris_name,
-        clothes=tuple(float(c) for c in clothes),
+        clothes=_rgb(clothes),
         clothes_pattern=int(rng.choice(3, p=[0.6, 0.2, 0.2])),
         collar=float(rng.uniform(0, 45)),
     )

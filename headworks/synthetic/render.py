@@ -242,7 +242,7 @@ def ambient_occlusion() -> NDArray[np.float32]:
     open_share = seen / np.maximum(total, 1e-9)
     occlusion = 0.25 + 0.75 * open_share
     # Inside the mouth it is dark while closed, but pictures show it open.
-    for name, least in (("teeth", 0.75), ("tongue", 0.6), ("mouth_inner", 0.4)):
+    for name, least in (("mouth_inner", 0.4), ("tongue", 0.6), ("lips", 0.65), ("teeth", 0.75)):
         members = np.unique(faces[head.region_faces(name).numpy()])
         occlusion[members] = np.maximum(occlusion[members], least)
     return np.clip(occlusion, 0, 1).astype(np.float32)

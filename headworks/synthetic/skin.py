@@ -33,7 +33,8 @@ class SkinStyle:
 
     Attributes:
         tone: 0 (lightest) to 1 (darkest). redness, freckles, stubble, age: 0 to 1.
-        lip_colour: 0 (as the skin) to 1 (strong). lashes: strength. brow_density, brow_thickness: about 1.
+        lip_colour: 0 (as the skin) to 1 (strong). lashes, brow_density: 0 to 1.
+        brow_thickness: about 1.
         hair_colour: sRGB of brows and stubble. iris: key of IRIS_COLOURS.
         clothes: sRGB. clothes_pattern: 0 plain, 1 stripes, 2 mottled. collar: mm below the chin.
     """
@@ -162,8 +163,8 @@ def paint(canvas: Canvas, style: SkinStyle, seed: int) -> NDArray[np.float32]:
     )
     grooves = 1 + 0.06 * noise(p, (1.1, 9, 9), seed + 5)[:, None]
     color = _mix(color, lips, lip * 0.92) * np.where(lip[:, None] > 0.5, grooves, 1)
-    seam = np.exp(-0.5 * ((p[:, 1] - anatomy.MOUTH_Y) / 0.7) ** 2) * smoothstep(p[:, 2], 84, 90)
-    color = _mix(color, lips * 0.45, 0.75 * seam * (np.abs(p[:, 0]) < 27))
+    seam = np.exp(-0.5 * ((p[:, 1] - anatomy.MOUTH_Y) / 0.55) ** 2) * smoothstep(p[:, 2], 84, 90)
+    color = _mix(color, lips * 0.45, 0.5 * seam * (np.abs(p[:, 0]) < 27))
     brows = brow_mask(p, style.brow_thickness, seed + 9)
     color = _mix(color, hair * 0.8, brows * style.brow_density)
     color = _paint_lids(canvas, color, base, style.lashes)
@@ -190,7 +191,7 @@ def _paint_lids(canvas: Canvas, color: Array, base: Array, strength: float) -> A
     away = smoothstep(folded[:, 0], 17, 23)
     out = color.copy()
     out[eye] = _mix(out[eye], np.array([0.06, 0.045, 0.04]), strength * lash * (0.35 + 0.65 * away))
-    crease = np.exp(-0.5 * ((distance - 6.0) / 1.0) ** 2) * upper * (folded[:, 1] > 22)
+    crease = np.exp(-0.5 * ((distance - 6.0) / 1.0) ** 2) * upper * smoothstep(folded[:, 1], 23, 27)
     out[eye] = _mix(out[eye], base * [0.62, 0.50, 0.48], 0.55 * crease)
     return out
 

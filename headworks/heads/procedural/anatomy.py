@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 EYE_CENTRE = np.array([31.5, 22.5, 72.5])
-EYE_RADIUS = 12.0
-LID_RADIUS = 12.9
+EYE_RADIUS = 11.7
+LID_RADIUS = 13.1
 """Radius on which the lids slide over the eyeball, mm."""
 ENDOCANTHION = np.array([16.8, 19.8, 80.0])
 EXOCANTHION = np.array([45.3, 22.8, 74.0])

@@ -9,8 +9,8 @@ from headworks.heads.procedural.assembly import Assembly
 from headworks.heads.procedural.mesh import LID_COUNT, LIP_COUNT, Points
 
 # Subject's left half, mm: the jaw from ear to chin, brow and nose.
-_JAW = ((69, 29, 8), (67.5, 10.5, 8), (65, -9, 12), (61, -29, 15), (54.5, -48.5, 18), (46.5, -64, 36),
-        (34, -74, 58), (17.5, -81.5, 82), (0, -85.5, 92))  # fmt: skip
+_JAW = ((69, 29, 8), (67.5, 10.5, 8), (65, -9, 12), (61, -29, 15), (54.5, -48.5, 18),
+        (46.5, -64, 36), (34, -74, 58), (17.5, -81.5, 82), (0, -85.5, 92))  # fmt: skip
 _BROW = ((11.5, 37.5, 97), (22, 42, 98), (32, 44, 94), (42, 43, 86), (51, 36.5, 74))
 _BRIDGE = ((0, 24, 94.5), (0, 12.5, 101), (0, 1, 109), (0, -11, 118))
 _BASE = ((0, -23, 105), (6.3, -21.8, 105.5), (12.8, -21, 101))

@@ -66,7 +66,7 @@ def _thin(points: Points, spacing: Points, fixed: int) -> NDArray[np.bool_]:
     return keep
 
 
-def smoothstep(x: Points, low: float, high: float) -> Points:
+def smoothstep(x: Points, low: float | Points, high: float | Points) -> Points:
     """0 below `low`, 1 above `high`, smooth between (also for low > high)."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
@@ -283,14 +283,13 @@ def torso(border: Points, rows: int = 20) -> Part:
         rings.append(np.column_stack([x, y, z]))
     stack = np.stack(rings)
     knots = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(stack, axis=0), axis=2).mean(1))])
-    at = knots[-1] * np.linspace(0, 1, rows + 1) ** 1.25
-    smooth = PchipInterpolator(knots, stack, axis=0)(at)
+    heights = knots[-1] * np.linspace(0, 1, rows + 1) ** 1.25
+    smooth = PchipInterpolator(knots, stack, axis=0)(heights)
     points = smooth.reshape(-1, 3)
     faces = []
     for r in range(rows):
         for c in range(n):
-            d = (c + 1) % n
-            a, b = r * n + c, r * n + d
+            a, b = r * n + c, r * n + (c + 1) % n
             # Mirrored diagonals on the two sides keep the mesh symmetric.
             if c < n // 2:
                 faces += [(a, a + n, b), (b, a + n, b + n)]

@@ -8,6 +8,9 @@ from headworks.heads.procedural import anatomy
 from headworks.heads.procedural.mesh import Faces, Part, Points
 from headworks.heads.procedural.surface import SkinSurface
 
+CORNEA = 0.35
+"""How far the cornea stands out of the eyeball, mm; real ones do 2 mm, but linear lids cut it."""
+
 
 def grid_faces(rows: int, columns: int, closed: bool) -> Faces:
     """Triangles of a grid of points [rows, columns], flattened row by row.
@@ -27,14 +30,14 @@ def eyeball(segments: int = 24, rings: int = 14) -> Part:
     angle = np.pi * (np.linspace(0, 1, rings + 1)[1:]) ** 1.25
     turn = np.linspace(0, 2 * np.pi, segments, endpoint=False)
     a, t = np.meshgrid(angle, turn, indexing="ij")
-    bulge = 0.7 * np.clip(1 - (angle / 0.5) ** 2, 0, 1)
+    bulge = CORNEA * np.clip(1 - (angle / 0.5) ** 2, 0, 1)
     radius = anatomy.EYE_RADIUS + bulge[:, None]
     # Turning clockwise seen from the front keeps the grid's outside outward.
     x, y, z = radius * np.sin(a) * np.sin(t), radius * np.sin(a) * np.cos(t), radius * np.cos(a)
     points = np.stack([x, y, z], -1)[:-1].reshape(-1, 3)
     n = len(points)
     points = np.concatenate(
-        [points, [[0, 0, anatomy.EYE_RADIUS + 0.7], [0, 0, -anatomy.EYE_RADIUS]]]
+        [points, [[0, 0, anatomy.EYE_RADIUS + CORNEA], [0, 0, -anatomy.EYE_RADIUS]]]
     )
     faces = [grid_faces(rings - 1, segments, True)[:, ::-1]]
     around = np.arange(segments)
@@ -69,7 +72,8 @@ def mouth_sock(lips: Points, depths: tuple[float, ...] = (2.5, 7.0, 16.0, 30.0, 
     lift = np.sin(np.pi * np.where(upper, np.arange(n), np.arange(n) - half) / half)
     sign = np.where(upper, 1.0, -1.0)
     rows = [lips]
-    heights = (0.5, 4.0, 9.0, 12.0, 9.0)
+    heights = np.where(upper, [[0.5], [4.0], [9.0], [12.0], [9.0]],
+                       [[0.7], [6.0], [13.0], [14.0], [9.0]])  # fmt: skip
     widths = (0.99, 0.98, 0.97, 0.85, 0.6)
     corner_z = lips[0, 2]
     for depth, height, width in zip(depths, heights, widths, strict=True):

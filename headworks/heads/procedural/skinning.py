@@ -34,7 +34,8 @@ def jaw_weights(head: Assembly) -> NDArray[np.float64]:
     rows = (len(sock) - 1) // n
     for r in range(rows):
         edge = 0.5 + (share - 0.5) * sharp
-        fade = np.clip(1 - 0.12 * r, 0.3, 1)
+        # The floor stays with the lower teeth, or it would cover them when the jaw opens.
+        fade = (1, 1, 1, 0.95, 0.85, 0.6)[r]
         weight[sock[r * n : (r + 1) * n]] = edge * fade
     weight[sock[-1]] = 0.3
     weight[head.members["teeth_lower"]] = 1
