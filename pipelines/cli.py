@@ -119,7 +119,7 @@ def run(
     force: bool = False,
     retry_failed: bool = False,
     set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
-    orchestrator: Literal["prefect", "none"] = "prefect",
+    orchestrator: Literal["prefect", "none"] | None = None,
     from_dvc: bool = False,
     json: bool = False,
 ) -> int:
@@ -132,7 +132,8 @@ def run(
         force: compute the selected units even where their result is known.
         retry_failed: try again what failed for good with the same recipe.
         set_: stage.key=value for this once (may be repeated).
-        orchestrator: supervise as a Prefect flow, or plainly.
+        orchestrator: supervise as a Prefect flow (what happens if not given), or plainly (what
+            happens under `dvc repro`, which would start a server for every stage).
         from_dvc: called by `dvc repro`: this stage alone, dvc.lock left to DVC.
         json: print the summary for machines.
     """
@@ -145,7 +146,7 @@ def run(
         force=force,
         retry=retry_failed,
         overrides=set_,
-        orchestrator=orchestrator,
+        orchestrator=orchestrator or ("none" if from_dvc else "prefect"),
         only=from_dvc,
     )
     return _run(_workspace(), options, json)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headworks.errors import HeadworksError
 from pipelines.canon import digest
 from pipelines.files import stat_digest, walk_files, write_atomic
 from pipelines.layout import Layout
@@ -76,7 +77,11 @@ def signature(workspace: Workspace, members: Mapping[str, Mapping[str, str]]) ->
     parts.append((root / "dvc.yaml").read_text() if (root / "dvc.yaml").is_file() else None)
     lock = root / "dvc.lock"
     parts.append(lock.read_text() if lock.is_file() else None)
-    parts += [stat_digest(root / name) for name in code_folders(root)]
+    for name in code_folders(root):
+        for relative, entry in walk_files(root / name):
+            if "__pycache__" not in relative and not relative.endswith(".pyc"):
+                stat = entry.stat()
+                parts.append([name, relative, stat.st_size, stat.st_mtime_ns])
     parts.append(stat_digest(workspace.layout.raw))
     for stage in workspace.registry:
         for subject, oid in sorted(members.get(stage.name, {}).items()):
@@ -125,6 +130,9 @@ def sync(
 
     Returns:
         Names of the stages whose entries changed.
+
+    Raises:
+        HeadworksError: when DVC refuses; results and ledger are complete all the same.
     """
     layout = workspace.layout
     root = layout.root
@@ -136,12 +144,16 @@ def sync(
             return []
     except (OSError, ValueError, KeyError):
         pass
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with Lock(layout.locks / "commit"), _quiet():
         os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-        with Repo(str(root), _wait_for_lock=True) as repo:
-            changed = _update(workspace, repo, members, skip)
+        try:
+            with Repo(str(root), _wait_for_lock=True) as repo:
+                changed = _update(workspace, repo, members, skip)
+        except DvcException as error:
+            raise HeadworksError(f"dvc.lock could not be brought up to date: {error}") from error
         found = signature(workspace, members)
         write_atomic(mark, json.dumps({"signature": found}).encode(), layout.tmp)
     return changed

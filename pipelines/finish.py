@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headworks.errors import HeadworksError
 from pipelines.files import private_folder, remove, write_atomic
 from pipelines.publish import published_oid, swap, unpublish
 from pipelines.workspace import Workspace
@@ -28,9 +29,6 @@ def write_indexes(workspace: Workspace, planner: Planner) -> dict[str, dict[str,
         if oid is not None:
             found[unit.stage][unit.subject] = oid
     for stage, members in found.items():
-        folder = layout.data / stage
-        if not members and not folder.is_dir():
-            continue
         data = workspace.index_bytes(stage, members)
         path = layout.index(stage)
         if not path.is_file() or path.read_bytes() != data:
@@ -112,4 +110,7 @@ def finish(
     }
     from pipelines.dvcsync import sync
 
-    summary.stages = sync(workspace, members, bad | unfinished)
+    try:
+        summary.stages = sync(workspace, members, bad | unfinished)
+    except HeadworksError as error:
+        summary.notes.append(str(error))

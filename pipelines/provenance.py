@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
-from importlib import metadata
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,18 @@ def source_state(folder: Path) -> dict[str, Any]:
 
 
 def packages() -> list[str]:
-    """Installed distributions as `name==version`, sorted."""
-    found = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}
+    """Installed distributions as `name==version`, sorted; from the names of their folders."""
+    found = set()
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            stem, dot, kind = name.rpartition(".")
+            if dot and kind in ("dist-info", "egg-info"):
+                project, _, version = stem.partition("-")
+                found.add(f"{project}=={version}")
     return sorted(found, key=str.lower)
 
 

@@ -95,6 +95,7 @@ def ensure_workspace(workspace: Workspace) -> None:
     if not (workspace.layout.root / ".dvc" / "config").is_file():
         init_workspace(workspace)
     workspace.layout.make()
+    shim(workspace)
 
 
 def add_demo(workspace: Workspace) -> list[str]:

@@ -1,0 +1,153 @@
+"""Recipe keys and code hashes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.canon import md5_tree
+from pipelines.codehash import CodeIndex, normalise
+from pipelines.keys import recipe, recipe_key, unit_seed
+
+PARTS: dict[str, Any] = {
+    "stage": "double",
+    "version": 1,
+    "code": "c" * 64,
+    "params": {"factor": 2.0, "coarse": False},
+    "seed": 0,
+    "inputs": [("read", "", "0" * 32 + ".dir")],
+}
+
+
+def test_key_is_the_same_everywhere_and_for_ever() -> None:
+    assert recipe_key(recipe(**PARTS)) == (
+        "k1d96b293a9cd7a521e26cd80d93d1569c55dc7736323f53c75a7f8958e16ee752"
+    )
+
+
+def test_key_does_not_depend_on_order() -> None:
+    parts = {**PARTS, "inputs": [("b", "", "1"), ("a", "", "2")], "params": {"x": 1, "y": 2}}
+    other = {**PARTS, "inputs": [("a", "", "2"), ("b", "", "1")], "params": {"y": 2, "x": 1}}
+    assert recipe_key(recipe(**parts)) == recipe_key(recipe(**other))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stage": "triple"},
+        {"version": 2},
+        {"code": "d" * 64},
+        {"params": {"factor": 2.5, "coarse": False}},
+        {"params": {"factor": 2, "coarse": False}},
+        {"seed": 1},
+        {"inputs": [("read", "", "1" * 32 + ".dir")]},
+        {"inputs": [("read", "a", "0" * 32 + ".dir")]},
+        {"inputs": []},
+    ],
+)
+def test_every_ingredient_changes_the_key(change: dict[str, Any]) -> None:
+    assert recipe_key(recipe(**{**PARTS, **change})) != recipe_key(recipe(**PARTS))
+
+
+def test_not_a_number_has_no_key() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        recipe_key(recipe(**{**PARTS, "params": {"factor": float("nan")}}))
+
+
+def test_seed_depends_on_inputs_and_project_but_not_on_code() -> None:
+    seed = unit_seed(recipe(**PARTS))
+    assert seed == unit_seed(recipe(**{**PARTS, "code": "d" * 64, "params": {}}))
+    assert seed != unit_seed(recipe(**{**PARTS, "seed": 1}))
+    assert seed != unit_seed(recipe(**{**PARTS, "inputs": [("read", "", "1")]}))
+
+
+def test_folder_digest_is_the_one_of_dvc(tmp_path: Path) -> None:
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+    from dvc_data.hashfile.state import StateNoop
+    from dvc_objects.fs.local import localfs
+
+    folder = tmp_path / "raw"
+    (folder / "sub").mkdir(parents=True)
+    files = {"b.png": b"1", "a.png": b"22", "sub/ü.txt": b"333", "sub.txt": b""}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    odb = LocalHashFileDB(localfs, str(tmp_path / "odb"), state=StateNoop(), hash_name="md5")
+    _, _, tree = build(odb, str(folder), localfs, "md5", dry_run=True)
+    import hashlib
+
+    digests = {name: hashlib.md5(data).hexdigest() for name, data in files.items()}
+    assert md5_tree(digests) == tree.oid
+
+
+def test_comments_and_blank_lines_do_not_count_but_strings_do() -> None:
+    a = 'x = 1  # one\n\n# two\ns = """\n# kept\n\n"""\n'
+    assert normalise(a) == 'x = 1\ns = """\n# kept\n\n"""'
+    assert normalise(a) == normalise(a.replace("# one", "# uno").replace("# two\n", ""))
+    assert normalise('s = "#include"') == 's = "#include"'
+    assert normalise(a) != normalise(a.replace("# kept", "# gone"))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "firstparty"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "main.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "import json\n"
+        "if TYPE_CHECKING:\n    from firstparty import only_types\n"
+        "from . import near\n"
+        "def run():\n    from firstparty.deep.lazy import f\n"
+        "    import importlib\n    importlib.import_module('firstparty.named')\n"
+    )
+    (folder / "deep" / "lazy.py").write_text("from ..far import g\ndef f(): pass\n")
+    for name in ("near", "far", "named", "only_types", "unrelated"):
+        (folder / f"{name}.py").write_text(f"def g(): return '{name}'\n")
+    (folder / "page.html").write_text("<p>")
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("firstparty", None)
+    return folder
+
+
+def test_code_is_what_a_stage_can_reach(package: Path) -> None:
+    found = CodeIndex(["firstparty"]).closure("firstparty.main")
+    names = ["main", "near", "far", "named", "deep.lazy"]
+    assert set(found) == {
+        "firstparty",
+        "firstparty/page.html",
+        *(f"firstparty.{name}" for name in names),
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("main.py", True),
+        ("near.py", True),
+        ("far.py", True),
+        ("named.py", True),
+        ("deep/lazy.py", True),
+        ("page.html", True),
+        ("only_types.py", False),
+        ("unrelated.py", False),
+    ],
+)
+def test_editing_reachable_code_changes_the_hash(package: Path, file: str, counts: bool) -> None:
+    cache = package.parent / "cache.json"
+    index = CodeIndex(["firstparty"], cache)
+    before = index.hash("firstparty.main")
+    index.save(package.parent)
+    path = package / file
+    path.write_text(path.read_text() + "\nx = 2\n")
+    assert (CodeIndex(["firstparty"], cache).hash("firstparty.main") != before) == counts
+
+
+def test_a_comment_does_not_change_the_hash(package: Path) -> None:
+    before = CodeIndex(["firstparty"]).hash("firstparty.main")
+    path = package / "far.py"
+    path.write_text("# why\n" + path.read_text() + "\n\n# more\n")
+    assert CodeIndex(["firstparty"]).hash("firstparty.main") == before
