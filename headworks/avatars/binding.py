@@ -61,10 +61,12 @@ class Frames(NamedTuple):
     sizes: Tensor
 
 
-def bind_uv(head: HeadModel, size: int) -> Binding:
+def bind_uv(
+    head: HeadModel, size: int, fine_regions: tuple[str, ...] = FINE_REGIONS
+) -> Binding:
     """One Gaussian per covered texel of a size x size UV map.
 
-    Faces of FINE_REGIONS that no texel centre hits get one Gaussian at their centroid. Faces of
+    Faces of `fine_regions` that no texel centre hits get one Gaussian at their centroid. Faces of
     (nearly) no area get none.
 
     Args:
@@ -78,7 +80,7 @@ def bind_uv(head: HeadModel, size: int) -> Binding:
     hit = face_ids >= 0
     faces = torch.from_numpy(face_ids[hit].astype(np.int64))
     weights = torch.from_numpy(bary[hit].astype(np.float32))
-    lonely = head.region_faces(*FINE_REGIONS)
+    lonely = head.region_faces(*fine_regions)
     lonely[faces] = False
     extra = lonely.nonzero()[:, 0]
     faces = torch.cat([faces, extra])

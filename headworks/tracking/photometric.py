@@ -140,7 +140,7 @@ def refine_photometric(
         [{"params": [x], "lr": GAUSSIAN_RATES[n]} for n, x in local._asdict().items()], eps=1e-15
     )
     base_rates = [g["lr"] for g in adam.param_groups]
-    widths = {name: 3 for name in CORRECTION_RATES} | {"expression": expression.shape[1]}
+    widths = dict.fromkeys(CORRECTION_RATES, 3) | {"expression": expression.shape[1]}
     deltas = {n: torch.zeros(frames_count, w) for n, w in widths.items()}
     optimisers = {n: _RowAdam(deltas[n], rate) for n, rate in CORRECTION_RATES.items()}
 
@@ -197,7 +197,10 @@ def _penalty(
     total = torch.zeros(())
     for name, row in rows.items():
         total = total + PENALTY * (row / SIGMAS[name]).square().mean()
-        for other, joined in ((t - 1, t > 0 and linked[t - 1]), (t + 1, t < len(linked) and linked[t])):
+        for other, joined in (
+            (t - 1, t > 0 and linked[t - 1]),
+            (t + 1, t < len(linked) and linked[t]),
+        ):
             if joined:
                 change = (row - deltas[name][other]) / SIGMAS[name]
                 total = total + SMOOTHNESS * change.square().mean()
