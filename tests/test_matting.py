@@ -25,9 +25,10 @@ LUMINANCE = base64.b64decode(
     "CAESEgoCCAEKAggDCgMIwAIKAwjAAmIdCgF5EhgKFggBEhIKAggBCgIIAQoDCMACCgMIwAJCAhAN"
 )
 SIDE = 160
+EYE_WHITE = (0.84, 0.84, 0.82)
 
 
-def person(shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def person(shift: float = 0.0, hair: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A painted head with hair, neck and shoulders: colours [H, W, 3], alpha [H, W], face box."""
     scale = 4
     n = SIDE * scale
@@ -41,9 +42,11 @@ def person(shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         alpha[where] = 1
 
     paint(((x - 80) / 62) ** 2 + ((y - 165) / 42) ** 2 < 1, (0.16, 0.17, 0.24))
-    paint(((x - 80) / 38) ** 2 + ((y - 68) / 46) ** 2 < 1, (0.20, 0.13, 0.09))
+    paint(((x - 80) / (38 * hair)) ** 2 + ((y - 68) / 46) ** 2 < 1, (0.20, 0.13, 0.09))
     paint((abs(x - 80) < 17) & (y > 90) & (y < 132), (0.72, 0.53, 0.44))
     paint(((x - 80) / 30) ** 2 + ((y - 80) / 38) ** 2 < 1, (0.80, 0.60, 0.50))
+    for eye in (68, 92):
+        paint(((x - eye) / 5) ** 2 + ((y - 74) / 3) ** 2 < 1, EYE_WHITE)
     colour = cv2.resize(colour * alpha[..., None], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     alpha = cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     colour = colour / np.maximum(alpha, 1e-6)[..., None]
@@ -51,13 +54,13 @@ def person(shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def clip_before(
-    background: np.ndarray, times: int = 6
+    background: np.ndarray, times: int = 6, hair: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frames [T, H, W, 3], alpha [T, H, W] and boxes [T, 4] of a person moving before a picture."""
     rng = np.random.default_rng(0)
     frames, alphas, boxes = [], [], []
     for t in range(times):
-        colour, alpha, box = person(4.0 * (t - times / 2))
+        colour, alpha, box = person(4.0 * (t - times / 2), hair)
         frame = colour * alpha[..., None] + background * (1 - alpha[..., None])
         frame = frame + 0.01 * rng.standard_normal(frame.shape)
         frames.append(np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8))
@@ -114,6 +117,20 @@ def test_plain_recovers_alpha_before_a_still_background(background: np.ndarray) 
 def test_plain_recovers_alpha_in_a_single_photo() -> None:
     frames, truth, boxes = clip_before(wall(), 1)
     assert mean_difference(estimate_alpha(frames, boxes, "plain"), truth) < 0.015
+
+
+def test_plain_keeps_hair_that_stands_out_far() -> None:
+    frames, truth, boxes = clip_before(wall(), hair=1.7)
+    assert mean_difference(estimate_alpha(frames, boxes, "plain"), truth) < 0.01
+
+
+def test_plain_leaves_no_holes_where_an_eye_is_as_white_as_the_wall() -> None:
+    frames, truth, boxes = clip_before(np.broadcast_to(EYE_WHITE, (SIDE, SIDE, 3)))
+    alpha = estimate_alpha(frames, boxes, "plain")
+    face = np.zeros(truth.shape, bool)
+    for mask, box in zip(face, boxes.astype(int)):
+        mask[box[1] + 5 : box[1] + 30, box[0] + 12 : box[2] - 12] = True
+    assert (alpha[face & (truth == 1)] == 255).all()
 
 
 def test_plain_mattes_have_soft_edges() -> None:

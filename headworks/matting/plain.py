@@ -25,6 +25,8 @@ _ITERATIONS = 5
 # nearer than the second, and joined to the background, it is not.
 _UNLIKE_PLATE = 12.0
 _LIKE_PLATE = 5.0
+# Width of the strip along the border that shows background, of the frame's.
+_STRIP = 0.06
 # Widths in units of the face box's side.
 _EDGE_INSIDE = 0.035
 _EDGE_OUTSIDE = 0.08
@@ -59,7 +61,9 @@ def head_prior(height: int, width: int, box: NDArray[np.floating]) -> NDArray[np
 
     mask = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
     mask[inside(0.6, 0.75, -0.1)] = cv2.GC_PR_FGD
-    mask[~inside(1.0, 1.15, -0.2) & (y < cy + 0.3 * side)] = cv2.GC_BGD
+    # Hair may stand out far; only a strip along the border is taken for granted.
+    strip = (y < _STRIP * height) | (np.abs(x - width / 2) > (0.5 - _STRIP) * width)
+    mask[strip & ~inside(1.0, 1.15, -0.2) & (y < cy + 0.3 * side)] = cv2.GC_BGD
     mask[inside(0.28, 0.42, 0.02)] = cv2.GC_FGD
     mask[(y > chin) & (np.abs(x - cx) < 0.15 * side)] = cv2.GC_FGD
     return mask
@@ -97,11 +101,11 @@ def estimate(
     margin = _EDGE_OUTSIDE * side
     plate = background_plate(frames[keys], priors[keys] != cv2.GC_BGD, margin)
     models = _colour_models(frames, priors, plate)
-    seen = [_cut(frames[k], priors[k], models, plate) for k in keys]
+    seen = [_cut(frames[k], priors[k], models, plate, boxes[k]) for k in keys]
     plate = background_plate(frames[keys], np.stack(seen), margin)
     alphas = np.empty((times, height, width), np.uint8)
     for t in range(times):
-        mask = _cut(frames[t], priors[t], models, plate)
+        mask = _cut(frames[t], priors[t], models, plate, boxes[t])
         alphas[t] = to_uint8(refine(frames[t], mask, plate, side))
         if progress is not None:
             progress((t + 1) / times)
@@ -145,6 +149,7 @@ def _cut(
     prior: NDArray[np.uint8],
     models: tuple[NDArray[np.float64], NDArray[np.float64]],
     plate: NDArray[np.float32],
+    box: NDArray[np.floating],
 ) -> NDArray[np.bool_]:
     """The person in one frame: bool [H, W]."""
     import cv2
@@ -161,7 +166,22 @@ def _cut(
     # One person: what is not joined to the face is background of a similar colour.
     _, labels = cv2.connectedComponents(person, connectivity=4)
     sure = labels[prior == cv2.GC_FGD]
-    return labels == np.bincount(sure).argmax()
+    return _without_holes(labels == np.bincount(sure).argmax(), box)
+
+
+def _without_holes(mask: NDArray[np.bool_], box: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Close gaps inside the face (the white of an eye before a white wall), not beside it."""
+    import cv2
+
+    count, labels, _, centres = cv2.connectedComponentsWithStats((~mask).astype(np.uint8))
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    middle, side = (box[:2] + box[2:]) / 2, float(np.mean(box[2:] - box[:2]))
+    result = mask.copy()
+    for label in range(1, count):
+        across, down = (centres[label] - middle) / side
+        if label not in border and (across / 0.45) ** 2 + (down / 0.6) ** 2 < 1:
+            result |= labels == label
+    return result
 
 
 def refine(
