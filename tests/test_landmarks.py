@@ -115,14 +115,14 @@ def test_weights_are_found_without_importing_their_package() -> None:
 
 
 def blinking(times: int = 60) -> np.ndarray:
-    """A face that drifts and turns; point 1 blinks for three frames: [T, 20, 3]."""
+    """A face that drifts and turns; point 1 blinks for two frames: [T, 20, 3]."""
     rng = np.random.default_rng(0)
     shape = rng.uniform(-50, 50, (20, 2))
     t = np.arange(times)
     angle = 0.2 * np.sin(t / 9)
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], -1)
     points = shape @ turn.reshape(-1, 2, 2) + np.stack([128 + t, 128 + 0 * t], -1)[:, None]
-    points[30:33, 1, 1] += np.array([4.0, 6.0, 4.0])
+    points[31:33, 1, 1] += np.array([6.0, 5.0])
     return np.concatenate([points, np.ones((times, 20, 1))], -1)
 
 

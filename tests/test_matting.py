@@ -45,8 +45,8 @@ def person(shift: float = 0.0, hair: float = 1.0) -> tuple[np.ndarray, np.ndarra
     paint(((x - 80) / (38 * hair)) ** 2 + ((y - 68) / 46) ** 2 < 1, (0.20, 0.13, 0.09))
     paint((abs(x - 80) < 17) & (y > 90) & (y < 132), (0.72, 0.53, 0.44))
     paint(((x - 80) / 30) ** 2 + ((y - 80) / 38) ** 2 < 1, (0.80, 0.60, 0.50))
-    for eye in (68, 92):
-        paint(((x - eye) / 5) ** 2 + ((y - 74) / 3) ** 2 < 1, EYE_WHITE)
+    for eye in (61, 99):
+        paint(((x - eye) / 6) ** 2 + ((y - 74) / 4) ** 2 < 1, EYE_WHITE)
     colour = cv2.resize(colour * alpha[..., None], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     alpha = cv2.resize(alpha, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     colour = colour / np.maximum(alpha, 1e-6)[..., None]
@@ -121,16 +121,20 @@ def test_plain_recovers_alpha_in_a_single_photo() -> None:
 
 def test_plain_keeps_hair_that_stands_out_far() -> None:
     frames, truth, boxes = clip_before(wall(), hair=1.7)
+    # The detector's boxes come in steps of 20 %: take a small one.
+    boxes = boxes + np.array([8, 8, -8, -8])
     assert mean_difference(estimate_alpha(frames, boxes, "plain"), truth) < 0.01
 
 
-def test_plain_leaves_no_holes_where_an_eye_is_as_white_as_the_wall() -> None:
-    frames, truth, boxes = clip_before(np.broadcast_to(EYE_WHITE, (SIDE, SIDE, 3)))
-    alpha = estimate_alpha(frames, boxes, "plain")
-    face = np.zeros(truth.shape, bool)
-    for mask, box in zip(face, boxes.astype(int)):
-        mask[box[1] + 5 : box[1] + 30, box[0] + 12 : box[2] - 12] = True
-    assert (alpha[face & (truth == 1)] == 255).all()
+def test_gaps_are_closed_in_the_face_and_left_beside_it() -> None:
+    mask = np.ones((100, 100), bool)
+    mask[:5] = False
+    eye, earring = (slice(45, 50), slice(40, 46)), (slice(60, 68), slice(80, 84))
+    mask[eye] = mask[earring] = False
+    closed = plain.close_face(mask, np.array([25.0, 25, 75, 75]))
+    assert closed[eye].all()
+    assert not closed[earring].any()
+    assert not closed[:5].any()
 
 
 def test_plain_mattes_have_soft_edges() -> None:

@@ -36,7 +36,7 @@ _SIZES = (0.94, 1.0, 1.06)
 # A spread of this fraction of the interocular distance between starts halves the confidence.
 _HALF_SPREAD = 0.05
 # Below this mean confidence the starts do not agree on a face at all.
-_LEAST_AGREEMENT = 0.3
+_LEAST_AGREEMENT = 0.5
 
 # iBUG 68 point that takes each point's place in the mirror image.
 MIRROR = np.array(

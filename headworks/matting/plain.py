@@ -166,11 +166,18 @@ def _cut(
     # One person: what is not joined to the face is background of a similar colour.
     _, labels = cv2.connectedComponents(person, connectivity=4)
     sure = labels[prior == cv2.GC_FGD]
-    return _without_holes(labels == np.bincount(sure).argmax(), box)
+    return close_face(labels == np.bincount(sure).argmax(), box)
 
 
-def _without_holes(mask: NDArray[np.bool_], box: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Close gaps inside the face (the white of an eye before a white wall), not beside it."""
+def close_face(mask: NDArray[np.bool_], box: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Close gaps inside the face (the white of an eye before a white wall), not beside it.
+
+    Args:
+        mask: person, bool [H, W]. box: x0, y0, x1, y1 of the face in pixels.
+
+    Returns:
+        bool [H, W].
+    """
     import cv2
 
     count, labels, _, centres = cv2.connectedComponentsWithStats((~mask).astype(np.uint8))
