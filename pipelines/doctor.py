@@ -27,7 +27,7 @@ def _version(name: str) -> tuple[int, ...] | None:
 def _versions() -> list[Check]:
     found: list[Check] = []
     python = platform.python_version()
-    level = "ok" if (3, 11) <= tuple(map(int, python.split(".")[:2])) else "fail"
+    level = "ok" if tuple(map(int, python.split(".")[:2])) >= (3, 11) else "fail"
     found.append((level, "python", f"{python} on {platform.system()} {platform.machine()}"))
     wanted = {"dvc": ((3, 67), (3, 70)), "dvc-data": ((3, 18), (3, 19)), "prefect": ((3, 8), None)}
     for name, (lowest, below) in wanted.items():

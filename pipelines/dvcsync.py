@@ -188,7 +188,8 @@ def _update(
             except (AttributeError, TypeError, KeyError, ValueError) as error:
                 # DVC's internals may move between versions; its public way is slower.
                 logging.getLogger(__name__).warning("dvc.lock the slow way: %s", error)
-                repo.commit(target=stage.name, force=True, relink=False)
+                where = os.path.relpath(layout.root / "dvc.yaml", os.getcwd())
+                repo.commit(target=f"{where}:{stage.name}", force=True, relink=False)
                 done = True
             if done:
                 changed.append(stage.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -27,10 +28,14 @@ class Toys:
     Args:
         root: its folder.
         dvc: keep dvc.yaml, so that runs bring dvc.lock up to date (which takes a second).
+        template: copy this workspace instead of making an empty one.
     """
 
-    def __init__(self, root: Path, dvc: bool = False) -> None:
+    def __init__(self, root: Path, dvc: bool = False, template: Path | None = None) -> None:
         self.root = root
+        if template is not None:
+            shutil.copytree(template, root)
+            return
         root.mkdir(parents=True)
         init_workspace(self.open())
         if not dvc:
@@ -108,7 +113,7 @@ class Toys:
 
 
 @pytest.fixture
-def make_toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Toys]:
+def make_toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Toys]:
     """Makes workspaces."""
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -119,14 +124,42 @@ def make_toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     monkeypatch.setenv("HEADWORKS_RESERVE_MB", "1")
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setattr("pipelines.run._BACKOFF_S", 0.01)
-    return lambda name: Toys(tmp_path / name)
+    return lambda name, dvc=False: Toys(tmp_path / name, dvc)
 
 
-@pytest.fixture
-def toys(make_toys: Callable[[str], Toys]) -> Toys:
-    """A workspace with the photos a and b, and the clip c."""
-    made = make_toys("workspace")
+def fill(made: Toys) -> Toys:
+    """Add the photos a and b, and the clip c."""
     made.add("a")
     made.add("b")
     made.add("c", suffix=".mp4")
     return made
+
+
+@pytest.fixture
+def toys(make_toys: Callable[..., Toys]) -> Toys:
+    """A workspace with the photos a and b, and the clip c."""
+    return fill(make_toys("workspace"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Toys:
+    """The same after an undisturbed run; to be copied or looked at, not changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TOYS))
+        patch.setenv("HEADWORKS_RESERVE_MB", "1")
+        made = fill(Toys(tmp_path_factory.mktemp("finished") / "workspace"))
+        summary = made.run()
+        assert summary.count("ran") == 11
+    return made
+
+
+@pytest.fixture
+def ran(make_toys: Callable[..., Toys], finished: Toys, tmp_path: Path) -> Toys:
+    """A copy of a workspace in which everything has run."""
+    return Toys(tmp_path / "workspace", template=finished.root)
+
+
+@pytest.fixture
+def clean(finished: Toys) -> dict[str, bytes]:
+    """What an undisturbed run publishes."""
+    return finished.published()

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 from conftest import Toys
@@ -32,17 +31,6 @@ def invariants(toys: Toys) -> None:
         for artifact in folder.iterdir() if folder.is_dir() else ():
             if artifact.is_dir():
                 assert (artifact / "artifact.json").exists(), f"{artifact} is torn"
-
-
-@pytest.fixture
-def clean(make_toys: Callable[[str], Toys]) -> dict[str, bytes]:
-    """What an undisturbed run publishes."""
-    made = make_toys("clean")
-    for name, suffix in (("a", ".png"), ("b", ".png"), ("c", ".mp4")):
-        made.add(name, suffix=suffix)
-    made.run()
-    made.forget_computed()
-    return made.published()
 
 
 @pytest.mark.parametrize("step", STEPS)

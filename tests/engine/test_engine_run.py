@@ -36,8 +36,7 @@ def test_everything_runs_once_and_then_nothing(toys: Toys) -> None:
     assert toys.published() == published
 
 
-def test_a_run_without_work_imports_neither_prefect_nor_torch_nor_dvc(toys: Toys) -> None:
-    toys.run()
+def test_a_run_without_work_imports_neither_prefect_nor_torch_nor_dvc(ran: Toys) -> None:
     program = (
         "import sys\nfrom pipelines.cli import main\n"
         "try:\n    main(['run'])\nexcept SystemExit as end:\n    print('code', end.code)\n"
@@ -47,7 +46,7 @@ def test_a_run_without_work_imports_neither_prefect_nor_torch_nor_dvc(toys: Toys
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=toys.root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], cwd=ran.root, capture_output=True, text=True, check=True
     )
     assert "code 0" in done.stdout
     assert "ran 0  cached 11" in done.stdout
@@ -55,34 +54,32 @@ def test_a_run_without_work_imports_neither_prefect_nor_torch_nor_dvc(toys: Toys
     assert not loaded & {"prefect", "torch", "dvc", "dvc_data", "zarr"}
 
 
-def test_a_parameter_reruns_its_stage_and_what_follows_alone(toys: Toys) -> None:
-    toys.run()
-    toys.forget_computed()
-    toys.params("double: {factor: 3}")
-    assert reasons(toys, "double/a") == "params: double.factor 2.0 -> 3.0"
-    assert reasons(toys, "join/a") == "input: double/a will run"
-    assert states(toys)["join/a"] == "maybe"
-    summary = toys.run()
-    assert sorted(toys.computed()) == sorted(
+def test_a_parameter_reruns_its_stage_and_what_follows_alone(ran: Toys) -> None:
+    ran.forget_computed()
+    ran.params("double: {factor: 3}")
+    assert reasons(ran, "double/a") == "params: double.factor 2.0 -> 3.0"
+    assert reasons(ran, "join/a") == "input: double/a will run"
+    assert states(ran)["join/a"] == "maybe"
+    summary = ran.run()
+    assert sorted(ran.computed()) == sorted(
         [*(f"double {n}" for n in "abc"), *(f"join {n}" for n in "abc"), "report all"]
     )
-    assert toys.statuses(summary)["read/a"] == "ok"
+    assert ran.statuses(summary)["read/a"] == "ok"
 
 
-def test_switching_a_parameter_back_restores_the_same_bytes(toys: Toys) -> None:
-    toys.run()
-    before = toys.published()
-    manifests = {p: p.read_bytes() for p in (toys.root / "data").glob("*/*.manifest.json")}
-    toys.params("double: {factor: 3}")
-    toys.run()
-    assert toys.published() != before
-    toys.forget_computed()
-    toys.params("")
-    assert states(toys)["double/a"] == "restore"
-    summary = toys.run()
-    assert toys.computed() == []
+def test_switching_a_parameter_back_restores_the_same_bytes(ran: Toys) -> None:
+    before = ran.published()
+    manifests = {p: p.read_bytes() for p in (ran.root / "data").glob("*/*.manifest.json")}
+    ran.params("double: {factor: 3}")
+    ran.run()
+    assert ran.published() != before
+    ran.forget_computed()
+    ran.params("")
+    assert states(ran)["double/a"] == "restore"
+    summary = ran.run()
+    assert ran.computed() == []
     assert summary.count("restored") == 7
-    assert toys.published() == before
+    assert ran.published() == before
     assert {p: p.read_bytes() for p in manifests} == manifests
 
 
@@ -104,13 +101,12 @@ def test_equal_bytes_upstream_stop_the_rerun(toys: Toys) -> None:
 
 
 def test_code_edits_are_seen_and_named(
-    toys: Toys, tmp_path, monkeypatch: pytest.MonkeyPatch
+    ran: Toys, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
     from conftest import TOYS
 
     from pipelines.codehash import CodeIndex
 
-    toys.run()
     real = CodeIndex.file
     edited = tmp_path / "double.py"
     source = (TOYS / "toystages" / "double.py").read_text()
@@ -120,36 +116,33 @@ def test_code_edits_are_seen_and_named(
 
     monkeypatch.setattr(CodeIndex, "file", elsewhere)
     edited.write_text(source.replace("number // 10", "number // 100"))
-    assert reasons(toys, "double/a") == "code changed: toystages.double"
-    assert states(toys)["read/a"] == "ok"
+    assert reasons(ran, "double/a") == "code changed: toystages.double"
+    assert states(ran)["read/a"] == "ok"
     edited.write_text("# a remark\n" + source)
-    assert states(toys)["double/a"] == "ok"
+    assert states(ran)["double/a"] == "ok"
 
 
-def test_a_new_subject_runs_only_its_own_units(toys: Toys) -> None:
-    toys.run()
-    toys.forget_computed()
-    toys.add("e", suffix=".mp4")
-    assert reasons(toys, "read/e") == "new"
-    assert "read: new e" in reasons(toys, "report/all") or "will run" in reasons(toys, "report/all")
-    toys.run()
-    assert sorted(toys.computed()) == ["double e", "join e", "read e", "report all"]
+def test_a_new_subject_runs_only_its_own_units(ran: Toys) -> None:
+    ran.forget_computed()
+    ran.add("e", suffix=".mp4")
+    assert reasons(ran, "read/e") == "new"
+    assert "read: new e" in reasons(ran, "report/all") or "will run" in reasons(ran, "report/all")
+    ran.run()
+    assert sorted(ran.computed()) == ["double e", "join e", "read e", "report all"]
 
 
-def test_changed_raw_bytes_are_an_input_change(toys: Toys) -> None:
-    toys.run()
-    (toys.root / "data" / "raw" / "c" / "capture.mp4").write_bytes(b"changed")
-    assert reasons(toys, "read/c") == "input: raw changed"
-    toys.run()
-    assert toys.published()["read/c/numbers/value.json"] == str(sum(b"changed")).encode()
+def test_changed_raw_bytes_are_an_input_change(ran: Toys) -> None:
+    (ran.root / "data" / "raw" / "c" / "capture.mp4").write_bytes(b"changed")
+    assert reasons(ran, "read/c") == "input: raw changed"
+    ran.run()
+    assert ran.published()["read/c/numbers/value.json"] == str(sum(b"changed")).encode()
 
 
-def test_a_removed_subject_leaves_the_published_data(toys: Toys) -> None:
-    toys.run()
-    shutil.rmtree(toys.root / "data" / "raw" / "c")
-    toys.run()
-    assert not [name for name in toys.published() if "/c/" in name]
-    assert "c" not in json.loads((toys.root / "data/report/_index.json").read_text())["units"]
+def test_a_removed_subject_leaves_the_published_data(ran: Toys) -> None:
+    shutil.rmtree(ran.root / "data" / "raw" / "c")
+    ran.run()
+    assert not [name for name in ran.published() if "/c/" in name]
+    assert "c" not in json.loads((ran.root / "data/report/_index.json").read_text())["units"]
 
 
 def test_equal_captures_share_their_results(toys: Toys) -> None:
@@ -223,46 +216,43 @@ def test_a_bug_fails_its_unit_with_a_log(toys: Toys, content: bytes, words: str)
     assert toys.computed().count("read x") == 1
 
 
-def test_touched_results_are_restored(toys: Toys) -> None:
-    toys.run()
-    before = toys.published()
-    toys.forget_computed()
-    data = toys.root / "data"
+def test_touched_results_are_restored(ran: Toys) -> None:
+    before = ran.published()
+    ran.forget_computed()
+    data = ran.root / "data"
     (data / "read/a/numbers/value.json").write_text("7")
     (data / "double/b/numbers/value.json").unlink()
     (data / "join/c/extra.txt").write_text("?")
     shutil.rmtree(data / "report")
     time.sleep(0.01)
-    found = states(toys)
+    found = states(ran)
     touched = ["read/a", "double/b", "join/c", "report/all"]
     assert [found[unit] for unit in touched] == ["restore"] * 4
-    toys.run()
-    assert toys.computed() == []
-    assert toys.published() == before
+    ran.run()
+    assert ran.computed() == []
+    assert ran.published() == before
 
 
-def test_a_lost_object_is_computed_again(toys: Toys) -> None:
-    toys.run()
-    before = toys.published()
-    toys.forget_computed()
+def test_a_lost_object_is_computed_again(ran: Toys) -> None:
+    before = ran.published()
+    ran.forget_computed()
     from pipelines.store import object_path, read_tree
 
-    layout = toys.open().layout
-    (row,) = [r for r in toys.rows() if (r["stage"], r["subject"]) == ("join", "a")]
+    layout = ran.open().layout
+    (row,) = [r for r in ran.rows() if (r["stage"], r["subject"]) == ("join", "a")]
     tree = read_tree(layout.objects, str(row["out_oid"]))
     assert tree
     object_path(layout.objects, tree["numbers/value.json"]).unlink()
-    assert reasons(toys, "join/a").startswith("lost")
-    toys.run()
-    assert toys.computed() == ["join a"]
-    assert toys.published() == before
+    assert reasons(ran, "join/a").startswith("lost")
+    ran.run()
+    assert ran.computed() == ["join a"]
+    assert ran.published() == before
 
 
-def test_force_computes_again_what_is_selected(toys: Toys) -> None:
-    toys.run()
-    toys.forget_computed()
-    toys.run(force=True, stages=["double"], subjects=["a"])
-    assert toys.computed() == ["double a"]
+def test_force_computes_again_what_is_selected(ran: Toys) -> None:
+    ran.forget_computed()
+    ran.run(force=True, stages=["double"], subjects=["a"])
+    assert ran.computed() == ["double a"]
 
 
 def test_selection_runs_what_it_needs_and_no_more(toys: Toys) -> None:
@@ -281,12 +271,11 @@ def test_wrong_params_stop_before_anything_runs(toys: Toys) -> None:
     assert toys.computed() == []
 
 
-def test_a_set_parameter_is_for_this_run_alone(toys: Toys) -> None:
-    toys.run()
-    summary = toys.run(overrides=["join.offset=5"])
+def test_a_set_parameter_is_for_this_run_alone(ran: Toys) -> None:
+    summary = ran.run(overrides=["join.offset=5"])
     assert summary.count("ran") == 4
     assert "dvc.lock" in summary.notes[0]
-    assert toys.run().count("restored") == 4
+    assert ran.run().count("restored") == 4
 
 
 def test_the_same_bytes_come_out_whatever_the_jobs_and_the_place(
@@ -300,51 +289,48 @@ def test_the_same_bytes_come_out_whatever_the_jobs_and_the_place(
     assert other.published() == toys.published()
 
 
-def test_reports_are_published_where_people_look(toys: Toys) -> None:
-    toys.run()
-    page = toys.root / "reports" / "index.html"
-    assert page.read_bytes() == toys.published()["report/all/index.html"]
+def test_reports_are_published_where_people_look(ran: Toys) -> None:
+    page = ran.root / "reports" / "index.html"
+    assert page.read_bytes() == ran.published()["report/all/index.html"]
     page.unlink()
-    toys.run()
+    ran.run()
     assert page.exists()
 
 
-def test_provenance_lies_beside_the_artifact_and_not_in_it(toys: Toys) -> None:
-    toys.run()
-    manifest = json.loads((toys.root / "data/join/a.manifest.json").read_text())
+def test_provenance_lies_beside_the_artifact_and_not_in_it(ran: Toys) -> None:
+    manifest = json.loads((ran.root / "data/join/a.manifest.json").read_text())
     assert manifest["subject"] == "a"
     assert manifest["params"] == {"offset": 0}
     assert {role for role, _, _ in manifest["inputs"]} == {"read", "double", "teach"}
     assert len(manifest["environment"]["packages_sha256"]) == 64
     assert manifest["timing"]["seconds"] >= 0
     assert manifest["timing"]["max_rss_mb"] > 10
-    index = json.loads((toys.root / "data/join/_index.json").read_text())
+    index = json.loads((ran.root / "data/join/_index.json").read_text())
     assert index["units"]["a"] == manifest["output"]["oid"]
-    assert sorted(p.name for p in (toys.root / "data/join/a").iterdir()) == [
+    assert sorted(p.name for p in (ran.root / "data/join/a").iterdir()) == [
         "artifact.json",
         "numbers",
     ]
 
 
-def test_audit_goes_down_to_the_raw_file(toys: Toys) -> None:
+def test_audit_goes_down_to_the_raw_file(ran: Toys) -> None:
     import hashlib
 
     from pipelines.audit import audit_text, audit_tree
 
-    toys.run()
-    raw = (toys.root / "data/raw/a/capture.png").read_bytes()
-    oid = json.loads((toys.root / "data/join/_index.json").read_text())["units"]["a"]
-    for target in ("join/a", "data/join/a", str(toys.root / "data/join/a"), oid[:12]):
-        tree = audit_tree(toys.open(), target)
+    raw = (ran.root / "data/raw/a/capture.png").read_bytes()
+    oid = json.loads((ran.root / "data/join/_index.json").read_text())["units"]["a"]
+    for target in ("join/a", "data/join/a", str(ran.root / "data/join/a"), oid[:12]):
+        tree = audit_tree(ran.open(), target)
         assert (tree["roots"][0]["stage"], tree["roots"][0]["subject"]) == ("join", "a")
         text = "\n".join(audit_text(tree))
         assert hashlib.sha256(raw).hexdigest() in text
         assert hashlib.md5(raw).hexdigest() in text
         assert "teach/all" in text
         assert "factor=2.0" in text
-    assert audit_tree(toys.open(), "a")["roots"][0]["stage"] == "join"
+    assert audit_tree(ran.open(), "a")["roots"][0]["stage"] == "join"
     with pytest.raises(HeadworksError, match="nothing of that name"):
-        audit_tree(toys.open(), "nothing/here")
+        audit_tree(ran.open(), "nothing/here")
 
 
 def test_command_line_says_one_clear_thing_and_the_next_step(toys: Toys) -> None:
