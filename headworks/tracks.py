@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,3 +92,18 @@ def load_tracking(folder: Path) -> Tracking:
     """
     meta = read_meta(folder, "tracking")
     return read_tracking(folder / "tracking.zarr", meta["head"], meta["head_digest"])
+
+
+def load_truth(capture: Path) -> Tracking:
+    """The exact tracking of a synthetic capture.
+
+    Raises:
+        ArtifactError: when the capture carries no truth.
+    """
+    path = Path(capture) / "truth" / "truth.json"
+    try:
+        facts = json.loads(path.read_text())
+        head, digest = facts["head"], facts["head_digest"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: no exact tracking there ({error!r})") from None
+    return read_tracking(path.with_name("truth.zarr"), head, digest)

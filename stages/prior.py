@@ -12,6 +12,7 @@ from stages.contract import Context, Inputs, Params
 if TYPE_CHECKING:
     from headworks.avatars.views import Views
     from headworks.heads.base import HeadModel
+    from headworks.tracks import Tracking
 
 
 class PriorParams(Params):
@@ -40,10 +41,11 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     import polars as pl
     import torch
 
-    from headworks.artifacts import read_meta, write_meta, write_table
+    from headworks.artifacts import write_meta, write_table
     from headworks.avatars.gasp import PriorConfig, save_prior, train_prior
     from headworks.errors import ArtifactError
     from headworks.heads import load_head
+    from headworks.tracks import load_truth
 
     torch.set_num_threads(context.threads)
     members: dict[str, Path] = inputs["synthesis"]
@@ -52,12 +54,12 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
             "prior: there is nobody to learn from; add people with "
             "`headworks add people-000 --synthetic population --seed 1`, two or more"
         )
-    truths = {name: read_meta(folder / "truth", None) for name, folder in members.items()}
-    heads = {truth["head"] for truth in truths.values()}
+    tracks = {name: load_truth(folder) for name, folder in members.items()}
+    heads = {track.head for track in tracks.values()}
     if len(heads) > 1:
         raise ArtifactError(f"prior: the people have different head models: {sorted(heads)}")
     head = load_head(heads.pop())
-    people = [_load(head, folder) for folder in members.values()]
+    people = [_load(head, tracks[name], folder) for name, folder in members.items()]
     config = PriorConfig(**params.model_dump())
     prior, binding, curves = train_prior(head, people, config, context.seed, context.progress)
     save_prior(out / "prior.safetensors", prior, binding)
@@ -78,14 +80,11 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     )
 
 
-def _load(head: HeadModel, folder: Path) -> Views:
+def _load(head: HeadModel, tracking: Tracking, folder: Path) -> Views:
     """One person's pictures with exact tracking."""
-    from headworks.artifacts import open_arrays, read_meta
+    from headworks.artifacts import open_arrays
     from headworks.avatars.views import make_views
-    from headworks.tracks import read_tracking
 
-    truth = read_meta(folder / "truth", None)
-    tracking = read_tracking(folder / "truth" / "truth.zarr", truth["head"], truth["head_digest"])
     rgb = open_arrays(folder / "frames.zarr")["rgb"][...]
     alpha = open_arrays(folder / "truth" / "truth.zarr")["alpha"][...]
     t, c = rgb.shape[:2]

@@ -37,14 +37,16 @@ GAUSSIAN_RATES = {
 }  # fmt: skip
 CORRECTION_RATES = {
     "neck": 2.5e-3, "neck_translation": 4e-4, "rotation": 1.5e-3, "translation": 4e-4,
-    "expression": 1.5e-2,
+    "gaze": 2e-2, "expression": 2e-2,
 }  # fmt: skip
 """Adam rates of the corrections: radians, metres, activations."""
 SIGMAS = {
     "neck": 0.05, "neck_translation": 4e-3, "rotation": 0.03, "translation": 6e-3,
-    "expression": 0.15,
+    "gaze": 0.3, "expression": 0.2,
 }  # fmt: skip
 """How far a correction goes before its penalty equals PENALTY."""
+BLINK_SIGMA = 0.6
+"""Lids are a few pixels high for a landmark detector, and plain to see in the picture."""
 PENALTY = 2e-3
 SMOOTHNESS = 1e-2
 MAX_PIXEL_STEP = 0.15
@@ -93,6 +95,7 @@ def _corrected(
         rotation=turned(here.rotation, delta["rotation"]),
         neck_translation=here.neck_translation + delta["neck_translation"],
         translation=here.translation + delta["translation"],
+        eyes=here.eyes + torch.nn.functional.pad(delta["gaze"], (0, 1)),
     )
     return (expression[t] + delta["expression"]).clamp(-0.3, 1.3)[None], moved
 
@@ -140,7 +143,11 @@ def refine_photometric(
         [{"params": [x], "lr": GAUSSIAN_RATES[n]} for n, x in local._asdict().items()], eps=1e-15
     )
     base_rates = [g["lr"] for g in adam.param_groups]
-    widths = dict.fromkeys(CORRECTION_RATES, 3) | {"expression": expression.shape[1]}
+    widths = dict.fromkeys(CORRECTION_RATES, 3) | {"gaze": 2, "expression": expression.shape[1]}
+    sigmas = {n: torch.full((w,), SIGMAS[n]) for n, w in widths.items()}
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        if name in head.expression_names:
+            sigmas["expression"][head.expression_index(name)] = BLINK_SIGMA
     deltas = {n: torch.zeros(frames_count, w) for n, w in widths.items()}
     optimisers = {n: _RowAdam(deltas[n], rate) for n, rate in CORRECTION_RATES.items()}
 
@@ -167,7 +174,7 @@ def refine_photometric(
             loss = data + 0.1 * (coverage - a).abs().mean()
             loss = loss + 1e-3 * local.means.square().sum(-1).mean()
             if not warm:
-                loss = loss + _penalty(rows, deltas, t, linked)
+                loss = loss + _penalty(rows, deltas, sigmas, t, linked)
             adam.zero_grad(set_to_none=True)
             loss.backward()
             adam.step()
@@ -191,17 +198,21 @@ def refine_photometric(
 
 
 def _penalty(
-    rows: dict[str, Tensor], deltas: dict[str, Tensor], t: int, linked: NDArray[np.bool_]
+    rows: dict[str, Tensor],
+    deltas: dict[str, Tensor],
+    sigmas: dict[str, Tensor],
+    t: int,
+    linked: NDArray[np.bool_],
 ) -> Tensor:
     """Corrections are small, and alike in neighbouring frames."""
     total = torch.zeros(())
     for name, row in rows.items():
-        total = total + PENALTY * (row / SIGMAS[name]).square().mean()
+        total = total + PENALTY * (row / sigmas[name]).square().mean()
         for other, joined in (
             (t - 1, t > 0 and linked[t - 1]),
             (t + 1, t < len(linked) and linked[t]),
         ):
             if joined:
-                change = (row - deltas[name][other]) / SIGMAS[name]
+                change = (row - deltas[name][other]) / sigmas[name]
                 total = total + SMOOTHNESS * change.square().mean()
     return total
