@@ -65,7 +65,11 @@ def dvc_yaml(registry: Sequence[Stage], root: Path) -> str:
             "metrics:",
             "- data/report/all/metrics.json",
             "plots:",
-            "- data/report/all/metrics.csv",
+            "- data/report/all/psnr.csv:",
+            "    title: PSNR of every measured picture",
+            "    template: scatter",
+            "    x: frame",
+            "    y: value",
         ]
     return "\n".join(lines) + "\n"
 

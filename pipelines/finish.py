@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headworks.errors import HeadworksError
+from pipelines.canon import digest
 from pipelines.files import private_folder, remove, write_atomic
 from pipelines.publish import published_oid, swap, unpublish
 from pipelines.workspace import Workspace
+from stages.report.costs import PLACE, Cost, with_costs
+
+ALL = "all"
 
 if TYPE_CHECKING:
+    from pipelines.layout import Layout
     from pipelines.plan import Decision, Planner, Unit
     from pipelines.run import Options, Summary
 
@@ -50,35 +56,79 @@ def remove_leftovers(workspace: Workspace, planner: Planner) -> None:
                 unpublish(layout, stage.name, record.stem)
 
 
-def publish_report(workspace: Workspace, members: dict[str, dict[str, str]]) -> None:
-    """Copy the report stage's output to reports/, where people look for it."""
+def publish_report(
+    workspace: Workspace,
+    planner: Planner,
+    members: dict[str, dict[str, str]],
+    summary: Summary,
+) -> None:
+    """Copy the report to reports/, where people look for it, and fill in what ran and what failed.
+
+    The report stage's own output holds no times: equal results give equal bytes there.
+    """
     import shutil
 
     layout = workspace.layout
-    oid = members.get("report", {}).get("all")
+    oid = members.get("report", {}).get(ALL)
     if oid is None:
         return
+    costs = _costs(planner, members, summary)
+    failed = sorted(
+        f"{unit}: {outcome.message}"
+        for unit, outcome in summary.outcomes.items()
+        if outcome.status == "failed"
+    )
+    state = digest("reports", [oid, [[c.stage, c.subject, c.seconds] for c in costs], failed])
     mark = layout.hidden / "reports.json"
     try:
-        if json.loads(mark.read_text())["oid"] == oid and (layout.reports / "index.html").exists():
+        known = json.loads(mark.read_text())["state"] == state
+        if known and all((layout.reports / p.name).exists() for p in _entries(layout)):
             return
     except (OSError, ValueError, KeyError):
         pass
-    source = layout.artifact("report", "all")
     fresh = private_folder(layout.tmp, "reports")
     try:
-        for entry in sorted(source.iterdir()):
+        for entry in _entries(layout):
             target = fresh / entry.name
             if entry.is_dir():
                 shutil.copytree(entry, target)
             else:
                 shutil.copyfile(entry, target)
+        page = fresh / "index.html"
+        if page.is_file():
+            html = page.read_text()
+            if failed:
+                lines = "".join(f"<li>{escape(line)}</li>" for line in failed)
+                section = f'<section id="failed"><h2>Failed</h2><ul>{lines}</ul></section>'
+                html = html.replace(PLACE, section + PLACE, 1)
+            page.write_text(with_costs(html, costs))
         layout.reports.mkdir(exist_ok=True)
         for entry in sorted(fresh.iterdir()):
-            swap(layout, Path(entry), layout.reports / entry.name)
+            swap(layout, entry, layout.reports / entry.name)
     finally:
         remove(fresh)
-    write_atomic(mark, json.dumps({"oid": oid}).encode(), layout.tmp)
+    write_atomic(mark, json.dumps({"state": state}).encode(), layout.tmp)
+
+
+def _entries(layout: Layout) -> list[Path]:
+    return sorted(layout.artifact("report", ALL).iterdir())
+
+
+def _costs(planner: Planner, members: dict[str, dict[str, str]], summary: Summary) -> list[Cost]:
+    """Computing time of every published result, from the ledger."""
+    from pipelines.plan import Unit
+
+    ledger = planner.ledger.refresh()
+    costs = []
+    for stage, subjects in members.items():
+        for subject in subjects:
+            key = ledger.claim(stage, subject)
+            row = ledger.row(key) if key else None
+            outcome = summary.outcomes.get(Unit(stage, subject))
+            if row is not None and stage != "report":
+                ran = outcome is not None and outcome.status == "ran"
+                costs.append(Cost(stage, subject, float(row["seconds"]), not ran))
+    return costs
 
 
 def finish(
@@ -92,7 +142,7 @@ def finish(
     workspace.layout.make()
     remove_leftovers(workspace, planner)
     members = write_indexes(workspace, planner)
-    publish_report(workspace, members)
+    publish_report(workspace, planner, members, summary)
     if options.only:
         return
     if options.overrides:

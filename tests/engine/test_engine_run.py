@@ -289,12 +289,21 @@ def test_the_same_bytes_come_out_whatever_the_jobs_and_the_place(
     assert other.published() == toys.published()
 
 
-def test_reports_are_published_where_people_look(ran: Toys) -> None:
-    page = ran.root / "reports" / "index.html"
-    assert page.read_bytes() == ran.published()["report/all/index.html"]
+def test_reports_are_published_with_what_ran_and_what_failed(toys: Toys) -> None:
+    toys.add("x", b"bad", suffix=".mp4")
+    toys.run()
+    page = toys.root / "reports" / "index.html"
+    html = page.read_text()
+    assert "What ran, and how long" in html
+    assert "take another" in html
+    own = toys.published()["report/all/index.html"].decode()
+    assert "What ran" not in own, "times inside the artifact would end early cutoff"
+    before = page.stat().st_mtime_ns
+    toys.run()
+    assert page.stat().st_mtime_ns == before
     page.unlink()
-    ran.run()
-    assert page.exists()
+    toys.run()
+    assert "What ran, and how long" in page.read_text()
 
 
 def test_provenance_lies_beside_the_artifact_and_not_in_it(ran: Toys) -> None:

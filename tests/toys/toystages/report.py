@@ -20,10 +20,10 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     note("report", "all")
     numbers = {name: value(folder) for name, folder in sorted(inputs["join"].items())}
     (out / "artifact.json").write_text('{"kind": "report"}')
-    (out / "index.html").write_text(f"<h1>{params.title}</h1>{json.dumps(numbers)}")
+    (out / "index.html").write_text(f"<h1>{params.title}</h1>{json.dumps(numbers)}<!-- costs -->")
     told = {name: failure["message"] for name, failure in inputs.get("failed", {}).items()}
     (out / "failed.json").write_text(json.dumps(told, sort_keys=True))
     means = {name: {"mean": sum(row) / len(row)} for name, row in numbers.items()}
     (out / "metrics.json").write_text(json.dumps(means, sort_keys=True))
-    rows = [f"{name},{row[0]}" for name, row in numbers.items()]
-    (out / "metrics.csv").write_text("\n".join(["subject,value", *rows]) + "\n")
+    rows = [f"{name},0,{row[0]}" for name, row in numbers.items()]
+    (out / "psnr.csv").write_text("\n".join(["subject,frame,value", *rows]) + "\n")
