@@ -79,6 +79,12 @@ def _box(local: Points, u0: float, v0: float, u1: float, v1: float) -> Points:
     return np.array([u0, v0]) + local * [u1 - u0, v1 - v0]
 
 
+def _fitted(chart: Points, used: Ids, u0: float, v0: float, u1: float, v1: float) -> Points:
+    """Stretch a chart so that the used points fill a box of the atlas."""
+    low, high = chart[used].min(0), chart[used].max(0)
+    return _box((chart - low) / (high - low), u0, v0, u1, v1)
+
+
 def _azimuthal(directions: Points, limit: float, power: float) -> Points:
     """Azimuthal chart of unit directions about +z: radius (angle / limit)^power, in [0, 1]^2."""
     angle = np.arccos(np.clip(directions[:, 2], -1, 1))
@@ -101,12 +107,14 @@ def _head_chart(part: Part) -> tuple[Points, Faces, Points]:
     """
     assert part.flat is not None
     turned = _tilted(part.flat, -_CHART_TILT)
-    front = _box(_azimuthal(turned, 1.28 * FRONT_ANGLE, 0.9), 0.0, 0.30, 0.70, 1.0)
-    behind = turned * [-1, 1, -1]
-    back = _box(_azimuthal(behind, 1.28 * (np.pi - FRONT_ANGLE), 1.0), 0.71, 0.71, 1.0, 1.0)
     middle = turned[part.faces].mean(1)
     middle /= np.linalg.norm(middle, axis=1, keepdims=True)
     is_back = middle[:, 2] < np.cos(FRONT_ANGLE)
+    seen = [np.unique(part.faces[~is_back]), np.unique(part.faces[is_back])]
+    # The exponent gives the middle of the face more texels than its rim.
+    front = _fitted(_azimuthal(turned, np.pi, 0.72), seen[0], 0.003, 0.298, 0.703, 0.997)
+    behind = turned * [-1, 1, -1]
+    back = _fitted(_azimuthal(behind, np.pi, 1.0), seen[1], 0.715, 0.715, 0.995, 0.995)
     count = len(part.points)
     faces_uv = part.faces + count * is_back[:, None]
     used, compact = np.unique(faces_uv, return_inverse=True)
@@ -260,7 +268,7 @@ def assemble(surface: SkinSurface) -> Assembly:
     faces_uv[~main] = len(local) + np.where(around < 0, columns_t, around)
     out.add("tongue", body, "tongue", uv, faces_uv)
 
-    for side, box in (("left", (0.62, 0.14, 0.70, 0.29)), ("right", (0.48, 0.14, 0.61, 0.29))):
+    for side, box in (("left", (0.48, 0.0, 0.61, 0.135)), ("right", (0.48, 0.14, 0.61, 0.29))):
         shell = parts.ear(surface)
         columns_e = 28
         rows_e = len(shell.points) // columns_e

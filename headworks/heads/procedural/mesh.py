@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -123,11 +124,17 @@ def _lid_rings(surface: SkinSurface) -> list[Points]:
     middle = (anatomy.ENDOCANTHION + anatomy.EXOCANTHION) / 2
     rings = [margin]
     out = margin[:, :2] - middle[:2]
-    # Offset along normals of a widened ellipse, so that the rings do not pinch at the canthi.
+    # The rings turn into an ellipse outwards, so that they do not fold at the canthi.
     normal = np.column_stack([out[:, 0] / 14.5**2, out[:, 1] / 7.0**2])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    angle = np.pi - 2 * np.pi * np.arange(len(margin)) / len(margin)
+    slant = np.arctan2(*(anatomy.EXOCANTHION - anatomy.ENDOCANTHION)[[1, 0]])
+    turn = np.array([[np.cos(slant), np.sin(slant)], [-np.sin(slant), np.cos(slant)]])
     for offset in _LID_OFFSETS[1:]:
-        ring = surface.front(margin[:, :2] + normal * offset, guess=margin[:, 2])
+        oval = np.column_stack([(14.3 + offset) * np.cos(angle), (5.2 + offset) * np.sin(angle)])
+        share = offset / _LID_OFFSETS[-1]
+        flat = (1 - share) * (out + normal * offset) + share * (oval @ turn)
+        ring = surface.front(middle[:2] + flat, guess=margin[:, 2])
         keep = np.clip(1 - offset / 6.0, 0, 1)
         on = anatomy.on_lid_sphere(ring, anatomy.LID_RADIUS + 0.1 * offset)
         rings.append(ring + np.sqrt(keep) * (on - ring))
@@ -205,16 +212,12 @@ def head(surface: SkinSurface) -> Part:
     points = np.concatenate([points_half, points_half[twins] * flip])
     mirror = np.concatenate([mirror_of, twins])
 
-    hull = ConvexHull(flat).simplices.astype(np.int64)
-    corner = flat[hull]
-    inward = (np.linalg.det(corner)) < 0
-    hull[inward] = hull[inward][:, ::-1]
-    hull = hull[(flat[hull][:, :, 0] >= 0).all(1)]
-
     tags: dict[str, NDArray[np.int64]] = {}
     at = 0
+    lip_ids, lid_ids = [], []
     for k, ring in enumerate(lips):
         left = at + np.arange(len(ring))
+        lip_ids.append(left)
         half = len(ring) // 2
         # Closed: left corner, upper lip, right corner, lower lip.
         tags[f"lip{k}"] = np.concatenate(
@@ -228,18 +231,42 @@ def head(surface: SkinSurface) -> Part:
         at += len(ring)
     for k, ring in enumerate(lids):
         tags[f"lid{k}"] = at + np.arange(len(ring))
+        lid_ids.append(tags[f"lid{k}"])
         tags[f"lid{k}_r"] = mirror[tags[f"lid{k}"]]
         at += len(ring)
     side = at + np.arange(len(border))
     tags["neck"] = np.concatenate([side, mirror[side[-2:0:-1]]])
     tags["mirror"] = mirror
 
-    holes = [set(tags["lid0"].tolist()), set(tags["lip0"].tolist()), set(tags["neck"].tolist())]
-    keep_face = np.array([not any(set(f) <= hole for hole in holes) for f in hull.tolist()])
-    left_faces = hull[keep_face]
+    # Between the rings the mesh is a strip; outside them it is Delaunay.
+    inside = np.concatenate([*lip_ids[:-1], *lid_ids[:-1]])
+    apart = np.setdiff1d(np.arange(len(flat)), np.concatenate([inside, mirror[inside]]))
+    hull = apart[ConvexHull(flat[apart]).simplices]
+    hull = hull[(flat[hull][:, :, 0] >= 0).all(1)]
+    for hole in (lip_ids[-1], lid_ids[-1], tags["neck"]):
+        hull = hull[~np.isin(hull, hole).all(1)]
+    middle_top = len(lips[0]) // 2
+    strips = [
+        *(_strip(a, b, {middle_top}) for a, b in pairwise(lip_ids)),
+        *(_strip(a, b, set()) for a, b in pairwise(lid_ids)),
+    ]
+    left_faces = np.concatenate([hull, *strips])
+    inward = np.linalg.det(flat[left_faces]) < 0
+    left_faces[inward] = left_faces[inward][:, ::-1]
     right_faces = mirror[left_faces][:, ::-1]
     faces = np.concatenate([left_faces, right_faces])
     return Part(points, faces, flat, tags)
+
+
+def _strip(inside: NDArray[np.int64], outside: NDArray[np.int64], gaps: set[int]) -> Faces:
+    """Triangles between two rings of equal length; no quad starts at an index in `gaps`."""
+    n = len(inside)
+    faces = []
+    for i in range(n):
+        j = (i + 1) % n
+        if i not in gaps:
+            faces += [(inside[i], outside[i], inside[j]), (inside[j], outside[i], outside[j])]
+    return np.array(faces, np.int64)
 
 
 def _inside(points: Points, ring: Points) -> NDArray[np.bool_]:

@@ -87,7 +87,8 @@ def mouth_sock(lips: Points, depths: tuple[float, ...] = (2.5, 7.0, 16.0, 30.0, 
     last = (len(rows) - 1) * n
     around = np.arange(n)
     cap = np.column_stack([last + around, np.full(n, len(points) - 1), last + (around + 1) % n])
-    return Part(points, np.concatenate([faces, cap]))
+    # As a sock turned inside out: its faces look into the mouth.
+    return Part(points, np.concatenate([faces, cap])[:, ::-1])
 
 
 def teeth(upper: bool, columns: int = 25) -> Part:
@@ -121,7 +122,7 @@ def tongue(rows: int = 9, columns: int = 11) -> Part:
     faces = grid_faces(rows, columns, True)[:, ::-1]
     around = np.arange(columns)
     cap = np.column_stack([np.full(columns, len(points)), around, (around + 1) % columns])
-    return Part(np.concatenate([points, tip]), np.concatenate([faces[:, ::-1], cap[:, ::-1]]))
+    return Part(np.concatenate([points, tip]), np.concatenate([faces, cap[:, ::-1]]))
 
 
 _EAR_OUTLINE = np.array(
@@ -171,7 +172,7 @@ def ear(surface: SkinSurface, columns: int = 28) -> Part:
     faces = grid_faces(len(rows), columns, True)
     around = np.arange(columns)
     centre = np.column_stack([np.full(columns, len(points) - 1), around, (around + 1) % columns])
-    return Part(points, np.concatenate([faces[:, ::-1], centre]))
+    return Part(points, np.concatenate([faces[:, ::-1], centre[:, ::-1]]))
 
 
 def mirrored(part: Part) -> Part:
