@@ -32,8 +32,9 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float, crf: 
     """
     import av
 
-    # One thread: the rate control of x264 depends on how many there are.
-    options = {"crf": str(crf), "preset": "medium", "threads": "1"}
+    # One thread, since the rate control of x264 depends on how many there are; and plain C, since
+    # its AVX2 code now and then decides by what it finds in memory: other bytes for equal frames.
+    options = {"crf": str(crf), "preset": "medium", "threads": "1", "x264-params": "asm=0"}
     container_options = {"movflags": "+faststart", "fflags": "+bitexact"}
     count = 0
     size: tuple[int, ...] = ()
@@ -50,7 +51,7 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float, crf: 
                 raise ValueError(f"{path.name}: frame {count} is {frame.shape}, not {size}")
             even = np.pad(frame, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), "edge")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-            for packet in stream.encode(picture):
+            for packet in stream.encode(picture.reformat(format="yuv420p", threads=1)):
                 container.mux(packet)
             count += 1
         if not count:

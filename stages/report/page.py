@@ -27,7 +27,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
 PROTOCOL_TEXT = {
     "held_out_frames": "frames held out in time",
     "held_out_cameras": "cameras held out",
-    "train_view": "the training view itself (a photo has nothing held out)",
+    "train_view": "training view",
 }
 _FOLDER = Path(__file__).parent / "templates"
 
@@ -168,6 +168,7 @@ def _gains(subjects: Sequence[SubjectReport], seed: int) -> list[str]:
         text = f"{result.mean:+.2f} dB PSNR against the {plots.label(baseline)}"
         if result.low is not None:
             text += f" (95 % interval over subjects {result.low:+.2f} to {result.high:+.2f})"
+        text = text.replace("-", "\N{MINUS SIGN}")
         count = f"{len(pairs)} subject{'s' if len(pairs) > 1 else ''} with held-out pictures"
         sentences.append(f"{text}, {count}.")
     return sentences

@@ -63,7 +63,7 @@ def plot_frames(subject: SubjectReport, path: Path) -> bool:
     if rows["frame"].n_unique() < 2 and rows["camera"].n_unique() < 2:
         return False
     cameras = sorted(rows["camera"].unique())
-    with _figure((6.4, 2.6)) as (figure, axes):
+    with _figure((5.4, 2.5)) as (figure, axes):
         for method in subject.methods:
             for camera in cameras:
                 one = rows.filter((pl.col("method") == method) & (pl.col("camera") == camera))
@@ -86,7 +86,7 @@ def plot_curves(subject: SubjectReport, path: Path) -> bool:
     curves = subject.curves
     if curves is None or len(curves) < 2:
         return False
-    with _figure((6.4, 2.6)) as (figure, axes):
+    with _figure((5.4, 2.5)) as (figure, axes):
         offset = 0
         stages = list(dict.fromkeys(curves["stage"].to_list()))
         for number, stage in enumerate(stages):
@@ -116,7 +116,7 @@ def plot_overview(subjects: Sequence[SubjectReport], path: Path) -> bool:
     known = [s for s in subjects if any("psnr" in v for v in s.values.values())]
     if not known:
         return False
-    with _figure((6.4, 0.9 + 0.42 * len(known))) as (figure, axes):
+    with _figure((5.4, 0.9 + 0.42 * len(known))) as (figure, axes):
         for row, subject in enumerate(known):
             values = {m: v["psnr"] for m, v in subject.values.items() if "psnr" in v}
             axes.plot([min(values.values()), max(values.values())], [row, row], color=GRID, lw=4)
