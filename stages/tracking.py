@@ -30,8 +30,15 @@ class TrackingParams(Params):
         40, ge=1, le=400, description="frames that identity and focal length are estimated from"
     )
     pixel_rounds: int = Field(
-        2, ge=0, le=10, description="refinements of pose and expression by pixels; 0: landmarks only"
+        2, ge=0, le=10, description="refinements of pose and expression by pixels"
     )
+    photometric_passes: int = Field(
+        12, ge=0, le=200, description="passes of refinement by rendering over all frames; 0: none"
+    )
+    photometric_size: int = Field(
+        128, ge=32, le=1024, description="side of the pictures that the refinement compares, pixels"
+    )
+    outline: bool = Field(True, description="let the matte's outline shape the head")
     focal_prior: float = Field(
         2.2, gt=0.3, le=10, description="expected focal length in longer sides of the source image"
     )
@@ -62,7 +69,9 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
     meta = read_meta(ingest, "capture")
     head = load_head(params.head)
     if meta["subject_kind"] in ("synthetic", "population"):
-        _exact(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, head, out)
+        exact = _exact(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, head)
+        _write(out, head, params.head, exact, "exact")
+        context.progress(1.0, "truth taken over")
         return
     if len(meta["cameras"]) != 1:
         raise CaptureError(
@@ -72,13 +81,21 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
     import torch
 
     from headworks.tracking.energy import Weights
+    from headworks.tracking.photometric import PhotometricConfig
     from headworks.tracking.tracker import Options, track
 
     torch.set_num_threads(context.threads)
     view = _view(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, meta)
     weights = Weights(identity=params.identity_weight, focal_log_sigma=params.focal_sigma)
     try:
-        tracked = track(head, view, Options(params.keyframes, params.pixel_rounds, weights), context.progress)
+        options = Options(
+            keyframes=params.keyframes,
+            pixel_rounds=params.pixel_rounds,
+            weights=weights,
+            photometric=PhotometricConfig(params.photometric_passes, params.photometric_size),
+            seed=context.seed,
+        )
+        tracked = track(head, view, options, context.progress)
     except CaptureError as error:
         raise CaptureError(f"{inputs['landmarks']}: {error}") from None
     _write(out, head, params.head, tracked, "monocular")
@@ -137,6 +154,45 @@ def _source_sizes(
     return np.asarray(sizes, np.float64)
 
 
+def _exact(
+    ingest: Path, matting: Path, landmarks: Path, params: TrackingParams, head: HeadModel
+) -> Tracked:
+    """The truth of a synthetic capture, measured against its mattes and landmarks."""
+    import json
+
+    import numpy as np
+
+    from headworks.artifacts import read_array
+    from headworks.errors import ArtifactError
+    from headworks.tracking.report import measure
+    from headworks.tracks import read_tracking
+
+    about = ingest / "truth" / "truth.json"
+    try:
+        told = json.loads(about.read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{about}: not readable ({error}); run synthesis again") from None
+    if told.get("head_digest") != head.digest:
+        raise ArtifactError(
+            f"{about}: made with head {told.get('head')!r} of digest {told.get('head_digest')}, "
+            f"but `tracking.head` is {params.head!r} with {head.digest}; synthesise again with "
+            "this head model, or track with that one"
+        )
+    truth = read_tracking(ingest / "truth" / "truth.zarr", params.head, head.digest)
+    alpha = read_array(matting / "mattes.zarr", "alpha")
+    points = read_array(landmarks / "landmarks.zarr", "points", (*alpha.shape[:2], 68, 3))
+    return measure(
+        head,
+        truth.identity.numpy(),
+        truth.expression.numpy(),
+        truth.pose,
+        truth.viewmats,
+        truth.Ks,
+        alpha,
+        points.astype(np.float64),
+    )
+
+
 def _write(out: Path, head: HeadModel, name: str, tracked: Tracked, backend: str) -> None:
     import numpy as np
     import polars as pl
@@ -151,23 +207,27 @@ def _write(out: Path, head: HeadModel, name: str, tracked: Tracked, backend: str
             "identity": tracked.identity,
             "expression": tracked.expression,
             **{n: getattr(tracked.pose, n).numpy() for n in POSE_FIELDS},
-            "viewmats": tracked.viewmat[None],
-            "Ks": tracked.Ks[:, None],
+            "viewmats": tracked.viewmats,
+            "Ks": tracked.Ks,
             "valid": tracked.valid,
         },
     )
-    t = len(tracked.valid)
+    t, c = tracked.iou.shape
+
+    def column(values: NDArray[np.float64]) -> NDArray[np.float32]:
+        return values.reshape(-1).astype(np.float32)
+
     write_table(
         out / "tracking.parquet",
         pl.DataFrame(
             {
-                "t": np.arange(t, dtype=np.int32),
-                "c": np.zeros(t, np.int32),
-                "landmark_error_px": tracked.error_px.astype(np.float32),
-                "landmark_error_iod": tracked.error_iod.astype(np.float32),
-                "landmark_error_inner_iod": tracked.inner_iod.astype(np.float32),
-                "iou": tracked.iou.astype(np.float32),
-                "flag": tracked.flags,
+                "t": np.repeat(np.arange(t, dtype=np.int32), c),
+                "c": np.tile(np.arange(c, dtype=np.int32), t),
+                "landmark_error_px": column(tracked.error_px),
+                "landmark_error_iod": column(tracked.error_iod),
+                "landmark_error_inner_iod": column(tracked.inner_iod),
+                "iou": column(tracked.iou),
+                "flag": [flag for row in tracked.flags for flag in row],
             }
         ),
     )
@@ -185,7 +245,7 @@ def _write(out: Path, head: HeadModel, name: str, tracked: Tracked, backend: str
                 "landmark_error_inner_iod_mean": _mean(tracked.inner_iod),
                 "iou_mean": _mean(tracked.iou),
                 "valid": float(tracked.valid.mean()),
-                "focal_px": float(tracked.Ks[:, 0, 0].mean()),
+                "focal_px": float(tracked.Ks[..., 0, 0].mean()),
             },
         },
     )
@@ -201,9 +261,3 @@ def _percentile(values: NDArray[np.float64], q: float) -> float | None:
     import numpy as np
 
     return round(float(np.nanpercentile(values, q)), 6) if np.isfinite(values).any() else None
-
-
-def _exact(
-    ingest: Path, matting: Path, landmarks: Path, params: TrackingParams, head: HeadModel, out: Path
-) -> None:
-    raise NotImplementedError

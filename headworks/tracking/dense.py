@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.heads.base import HeadModel
 from headworks.tracking.energy import Observations, Problem, State, fit_chain
 from headworks.tracking.flow import lucas_kanade
 from headworks.tracking.landmark_fit import (
@@ -28,7 +27,6 @@ from headworks.tracking.texture import (
     FaceSurface,
     draw,
     draw_texture,
-    face_surface,
     gather_texture,
     seen_points,
     texture_image,
@@ -38,7 +36,7 @@ Array = NDArray[np.float64]
 _POINTS, _SPACING_TEXELS = 320, 3.0
 _SIGMA_PX = 0.4
 _REACH_IOD = 0.12  # a surface point is not looked for farther away than this
-_TEXTURE_FRAMES = 48
+_TEXTURE_FRAMES = 24
 _SHADE_IOD = 0.12  # shading changes over larger distances than this, texture over smaller ones
 
 
@@ -51,7 +49,7 @@ def high_pass(grey: NDArray[np.uint8], sigma: float) -> NDArray[np.float32]:
 
 
 def refine(
-    head: HeadModel,
+    surface: FaceSurface,
     rig: LandmarkRig,
     problem: Problem,
     state: State,
@@ -66,13 +64,12 @@ def refine(
     """Refine pose and expression of all frames by their pixels.
 
     Args:
-        head: the model. rig: its landmarks. problem: the fit. state: the landmark fit.
+        surface: the head's skin. rig: its landmarks. problem: the fit. state: the landmark fit.
         landmarks: [T, 68, 3] about the principal point at magnification 1.
         grey: [T, H, W]. Ks: [T, 3, 3]. magnification: [T]. iod: interocular distance, pixels.
         rounds: how often texture and poses are improved in turn.
         progress: told a fraction in [0, 1].
     """
-    surface = face_surface(head)
     images = high_pass(grey, _SHADE_IOD * iod)
     t = len(state)
     some = np.unique(np.linspace(0, t - 1, min(t, _TEXTURE_FRAMES)).astype(int))
@@ -107,9 +104,9 @@ def textured_points(
     mask = np.zeros((surface.size, surface.size), np.uint8)
     row, column = surface.texel_at.T
     mask[row[weight > 0.2 * weight.max()], column[weight > 0.2 * weight.max()]] = 255
-    mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
+    inner = cv2.erode(mask, np.ones((3, 3), np.uint8))
     corners = cv2.goodFeaturesToTrack(
-        texture, _POINTS, 0.003, _SPACING_TEXELS, mask=mask, blockSize=5
+        texture, _POINTS, 0.003, _SPACING_TEXELS, mask=inner, blockSize=5
     )
     if corners is None:
         return np.zeros(0, np.int64)
@@ -152,7 +149,7 @@ def follow(
     """
     t, (h, w) = len(state), images.shape[1:3]
     target, weight = np.zeros((t, len(texels), 2)), np.zeros((t, len(texels)))
-    window = 2 * int(round(0.09 * iod)) + 1
+    window = 2 * round(0.09 * iod) + 1
     for i in range(t):
         vertices = surface.vertices(state, i)
         buffers = draw(surface, vertices, Ks[i], w, h)
@@ -163,20 +160,29 @@ def follow(
         )  # fmt: skip
         # Outside the face both pictures show the frame, so that its border pulls at nothing.
         drawn = np.where(buffers.face_ids >= 0, drawn, images[i])
-        pair = [np.clip(2 * x + 128, 0, 255).astype(np.uint8) for x in (drawn, images[i])]
         at = np.flatnonzero(cosine > 0)
-        there, good = lucas_kanade(*pair, pixels[at], window=window, levels=1, tolerance=0.5)
+        there, good = lucas_kanade(
+            _as_bytes(drawn),
+            _as_bytes(images[i]),
+            pixels[at],
+            window=window,
+            levels=1,
+            tolerance=0.5,
+        )
         good &= np.linalg.norm(there - pixels[at], axis=1) < _REACH_IOD * iod
         target[i, at[good]] = there[good]
         weight[i, at[good]] = cosine[at[good]]
     return target, weight
 
 
+def _as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.clip(2 * image + 128, 0, 255).astype(np.uint8)
+
+
 def texture_deviation(
-    head: HeadModel, state: State, grey: NDArray[np.uint8], Ks: Array, count: int = 48
+    surface: FaceSurface, state: State, grey: NDArray[np.uint8], Ks: Array, count: int = 48
 ) -> float:
     """How much a surface point's grey level varies over frames: mean deviation, of 255."""
-    surface = face_surface(head)
     t = len(state)
     some = np.unique(np.linspace(0, t - 1, min(t, count)).astype(int))
     images = grey.astype(np.float32)

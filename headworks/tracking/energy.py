@@ -37,8 +37,8 @@ class Weights:
     """
 
     identity: float = 0.25
-    l1: float = 0.6
-    l2: float = 1.5
+    l1: float = 1.2
+    l2: float = 2.0
     symmetry: float = 3.0
     focal_log_sigma: float = 0.3
     turn_sigma: float = 0.012
@@ -87,6 +87,7 @@ class Observations:
         weight: [T, N], 0 where there is nothing to meet. sigma: [T] pixels.
         pairs: int [P, 2] into N whose difference counts, too. pair_weight: [P].
         robust: residuals beyond so many sigmas lose their say.
+        normal: [T, N, 2] unit directions in which alone a point shall meet its target.
     """
 
     index: NDArray[np.int64]
@@ -96,6 +97,7 @@ class Observations:
     pairs: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     pair_weight: Array = field(default_factory=lambda: np.zeros(0))
     robust: float = 3.0
+    normal: Array | None = None
 
     def frames(self, index: NDArray[np.int64] | slice) -> Observations:
         """Some of the frames."""
@@ -105,6 +107,7 @@ class Observations:
             target=self.target[index],
             weight=self.weight[index],
             sigma=self.sigma[index],
+            normal=None if self.normal is None else self.normal[index],
         )
 
 
@@ -175,20 +178,23 @@ def _linearise(
         -1,
     )
     scale = np.where(seen.weight > 0, 1, 0)[..., None] / seen.sigma[:, None, None]
-    residual = np.where(
-        seen.weight[..., None] > 0, pixels - np.nan_to_num(seen.target), 0
-    )
+    residual = np.where(seen.weight[..., None] > 0, pixels - np.nan_to_num(seen.target), 0)
     residual = residual * scale
+    along = None
+    if seen.normal is not None:
+        along = seen.normal[..., :, None] * seen.normal[..., None, :]
+        residual = (along @ residual[..., None])[..., 0]
     size = np.linalg.norm(residual, axis=-1)
     weight = seen.weight / (1 + (size / seen.robust) ** 2) ** 2
     frame = frame * scale[..., None]
+    if along is not None:
+        frame = along @ frame
     rows, weights = [residual], [weight]
     frames, shareds = [frame], []
     if shared:
-        by_shared = np.concatenate(
-            [by_rest @ model.identity[seen.index], pixels[..., None]], -1
-        )
-        shareds.append(by_shared * scale[..., None])
+        by_shared = np.concatenate([by_rest @ model.identity[seen.index], pixels[..., None]], -1)
+        by_shared = by_shared * scale[..., None]
+        shareds.append(by_shared if along is None else along @ by_shared)
     if len(seen.pairs):
         a, b = seen.pairs.T
         difference = residual[:, a] - residual[:, b]
@@ -285,14 +291,12 @@ def fit_shared(
     groups: Sequence[Observations],
     damping: float = 1e-3,
     fit_focal: bool = True,
-    extra: tuple[Array, Array] | None = None,
 ) -> State:
     """One Gauss-Newton step of everything over frames that are independent in time.
 
     Args:
         problem: the model. state: the keyframes' state. groups: their observations.
         damping: relative, on every diagonal. fit_focal: False keeps the focal length.
-        extra: Gauss-Newton block [Ki, Ki] and right-hand side [Ki] of further identity terms.
 
     Returns:
         The state after the step.
@@ -303,9 +307,6 @@ def fit_shared(
     diagonal = np.arange(ki)
     s[diagonal, diagonal] += w.identity * t
     gs[:ki] -= w.identity * t * state.identity
-    if extra is not None:
-        s[:ki, :ki] += extra[0]
-        gs[:ki] += extra[1]
     # The prior of the focal length must weigh as all frames' landmarks do: their error is shared.
     focal_weight = t / w.focal_log_sigma**2
     s[ki, ki] += focal_weight

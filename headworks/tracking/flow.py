@@ -52,9 +52,7 @@ def lucas_kanade(
     return there.astype(np.float64) + 0.5, good
 
 
-def corners(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], count: int, spacing: float
-) -> Array:
+def corners(image: NDArray[np.uint8], mask: NDArray[np.bool_], count: int, spacing: float) -> Array:
     """Points [N, 2] with texture in two directions inside a mask, strongest first."""
     import cv2
 

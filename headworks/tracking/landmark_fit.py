@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,9 +64,7 @@ class LandmarkRig:
         everything = np.arange(68, 68 + rows * k)
         points = self.model.points(everything, state.identity, state.expression, state.jaw)
         pixels = project(points, state.rotation, state.translation, state.focal)
-        best = outermost(
-            pixels.reshape(len(state), rows, k, 2), state.rotation, self.outward
-        )
+        best = outermost(pixels.reshape(len(state), rows, k, 2), state.rotation, self.outward)
         chosen = np.tile(np.arange(68), (len(state), 1))
         chosen[:, SLIDING] = 68 + np.arange(rows) * k + best
         return chosen
@@ -99,7 +97,8 @@ def make_problem(
         focal_prior=focal_prior,
         active=active,
         # One way to open the mouth: the shape where the model has it, else the joint.
-        use_jaw="jawOpen" not in names and float(head.skin_weights[:, JOINTS.index("jaw")].max()) > 0,
+        use_jaw="jawOpen" not in names
+        and float(head.skin_weights[:, JOINTS.index("jaw")].max()) > 0,
         fast=np.array([n.startswith(_FAST) for n in names]),
         mirror=mirror_pairs(names),
         linked=linked,
@@ -116,6 +115,11 @@ def mirror_pairs(names: Sequence[str]) -> NDArray[np.int64]:
         if n.endswith("Left") and n not in _ONE_SIDED and n[:-4] + "Right" in names
     ]
     return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def found_frames(landmarks: Array) -> NDArray[np.bool_]:
+    """Bool [...]: where all 68 landmarks [..., 68, D] were found."""
+    return np.asarray(np.isfinite(landmarks).all((-2, -1)))
 
 
 def interocular(landmarks: Array) -> Array:
@@ -141,7 +145,7 @@ def landmark_observations(landmarks: Array, index: NDArray[np.int64], scale: flo
         landmarks: [T, 68, 3] pixels and confidence, NaN where not found. index: [T, 68].
         scale: sigma in interocular distances.
     """
-    found = np.isfinite(landmarks).all(-1)
+    found = np.asarray(np.isfinite(landmarks).all(-1))
     weight = np.where(found, landmark_weights() * np.nan_to_num(landmarks[..., 2]) ** 2, 0)
     sigma = np.where(found.any(1), np.nan_to_num(face_scale(landmarks), nan=1.0) * scale, 1.0)
     return Observations(
@@ -176,7 +180,7 @@ def initial_pose(
             head_points[RIGID], pixels, camera, None, upright.copy(), guess,
             useExtrinsicGuess=True, flags=cv2.SOLVEPNP_ITERATIVE,
         )  # fmt: skip
-        rotation[t] = rotations.exp(turn.reshape(1, 3))[0]
+        rotation[t] = rotations.exp(np.asarray(turn, np.float64).reshape(1, 3))[0]
         translation[t] = shift.ravel()
     at = np.flatnonzero(found)
     frames = np.arange(len(landmarks))
@@ -212,32 +216,19 @@ def choose_keyframes(
     return at[np.sort(chosen)]
 
 
-def fit_landmarks(
-    head: HeadModel,
-    rig: LandmarkRig,
-    problem: Problem,
-    landmarks: Array,
-    keyframes: int = 40,
-    shared_steps: int = 14,
-    chain_steps: int = 8,
-) -> tuple[State, NDArray[np.int64]]:
-    """Fit the whole clip.
+def start(head: HeadModel, rig: LandmarkRig, problem: Problem, landmarks: Array) -> State:
+    """Mean shape, neutral expression, pose of each frame.
 
     Args:
         head: the model. rig: its landmark points. problem: from `make_problem`.
-        landmarks: [T, 68, 3] pixels and confidence, NaN where not found; some frame has them.
-        keyframes: frames that identity and focal length are estimated from.
-        shared_steps, chain_steps: Gauss-Newton steps of the two fits.
-
-    Returns:
-        State of all frames, and the keyframes' numbers.
+        landmarks: [T, 68, 3] about the principal point and confidence, NaN where not found; some
+            frame has them.
     """
-    found = np.isfinite(landmarks).all((1, 2))
-    template = rig.model.template[:68]
+    found = found_frames(landmarks)
     rotation, translation = initial_pose(
-        template, landmarks, found, problem.focal_prior
+        rig.model.template[:68], landmarks, found, problem.focal_prior
     )
-    state = State(
+    return State(
         np.zeros(len(head.identity_basis)),
         problem.focal_prior,
         rotation,
@@ -245,41 +236,85 @@ def fit_landmarks(
         np.zeros((len(landmarks), len(head.expression_names))),
         np.zeros(len(landmarks)),
     )
-    keys = choose_keyframes(rotation, landmarks, found, keyframes)
-    few = state.frames(keys)
+
+
+def fit_shape(
+    rig: LandmarkRig,
+    problem: Problem,
+    state: State,
+    landmarks: Array,
+    outline: Callable[[State], Observations] | None = None,
+    steps: int = 16,
+) -> State:
+    """Identity, focal length, and the keyframes' pose and expression, together.
+
+    Args:
+        rig: the landmark points. problem: the fit. state: the keyframes, from `start`.
+        landmarks: theirs. outline: further evidence, asked for now and then at the current state.
+        steps: Gauss-Newton steps.
+    """
+    # Coarse to fine: pose first, then shape and expressions, then the outline.
     stiff = replace(problem, weights=replace(problem.weights, l1=50.0, identity=20.0))
-    for step in range(shared_steps):
-        index = rig.index(few)
-        seen = landmark_observations(landmarks[keys], index, LANDMARK_SIGMA_IOD)
-        # Coarse to fine: pose first, then the shape, then the expressions.
-        few = fit_shared(
-            stiff if step < 4 else problem, few, [seen], 1e-2 if step < 4 else 1e-3, step >= 4
+    further: list[Observations] = []
+    for step in range(steps):
+        seen = landmark_observations(landmarks, rig.index(state), LANDMARK_SIGMA_IOD)
+        if outline is not None and step >= 8 and step % 3 == 2:
+            further = [outline(state)]
+        early = step < 4
+        state = fit_shared(
+            stiff if early else problem, state, [seen, *further], 1e-2 if early else 1e-3, not early
         )
-    state = replace(state, identity=few.identity, focal=few.focal)
-    # Every frame starts from its own pose under the new focal length and shape, with the nearest
-    # keyframe's expression.
-    shape = rig.model.points(
-        np.arange(68), few.identity, np.zeros((1, len(head.expression_names))), np.zeros(1)
-    )[0]
-    rotation, translation = initial_pose(shape, landmarks, found, few.focal)
+    return state
+
+
+def fit_frames(
+    rig: LandmarkRig,
+    problem: Problem,
+    state: State,
+    keys: NDArray[np.int64],
+    fitted: State,
+    landmarks: Array,
+    steps: int = 8,
+) -> State:
+    """Pose and expression of all frames under the keyframes' identity and focal length.
+
+    Args:
+        rig: the landmark points. problem: the fit. state: all frames. keys: the keyframes' numbers.
+        fitted: the keyframes, from `fit_shape`. landmarks: [T, 68, 3]. steps: Gauss-Newton steps.
+    """
+    found = found_frames(landmarks)
+    neutral = np.zeros((1, state.expression.shape[1]))
+    shape = rig.model.points(np.arange(68), fitted.identity, neutral, np.zeros(1))[0]
+    rotation, translation = initial_pose(shape, landmarks, found, fitted.focal)
     nearest = np.abs(np.arange(len(landmarks))[:, None] - keys).argmin(1)
-    state = replace(
-        state,
-        rotation=rotation,
-        translation=translation,
-        expression=few.expression[nearest],
-        jaw=few.jaw[nearest],
+    state = State(
+        fitted.identity,
+        fitted.focal,
+        rotation,
+        translation,
+        fitted.expression[nearest],
+        fitted.jaw[nearest],
     )
-    for step in range(chain_steps):
-        index = rig.index(state)
-        seen = landmark_observations(landmarks, index, LANDMARK_SIGMA_IOD)
-        state = fit_chain(problem, state, [seen], 1e-2 if step < 3 else 1e-4)
-    return state, keys
+    state = more_steps(rig, problem, state, landmarks, 3, 1e-2)
+    return more_steps(rig, problem, state, landmarks, steps - 3)
 
 
-def landmark_errors(
-    rig: LandmarkRig, problem: Problem, state: State, landmarks: Array
-) -> Array:
+def more_steps(
+    rig: LandmarkRig,
+    problem: Problem,
+    state: State,
+    landmarks: Array,
+    steps: int = 3,
+    damping: float = 1e-4,
+) -> State:
+    """Gauss-Newton steps of all frames; arguments as for `fit_frames`."""
+    for _ in range(steps):
+        seen = landmark_observations(landmarks, rig.index(state), LANDMARK_SIGMA_IOD)
+        state = fit_chain(problem, state, [seen], damping)
+    return state
+
+
+def landmark_errors(rig: LandmarkRig, problem: Problem, state: State, landmarks: Array) -> Array:
     """Reprojection error of each landmark [T, 68], pixels; NaN where not found."""
     pixels = predict(problem, state, rig.index(state))
     return np.linalg.norm(pixels - landmarks[..., :2], axis=-1)

@@ -26,7 +26,7 @@ OPENING_WEIGHTS = np.array([4.0] * 4 + [2.0] * 3 + [0.5] * 3 + [1.0])
 def landmark_weights() -> NDArray[np.float64]:
     """[68] weights of squared residuals; the contour is annotated loosely along its own course."""
     weights = np.ones(68)
-    weights[CONTOUR] = 0.3
+    weights[CONTOUR] = 0.5
     weights[17:27] = 0.6
     weights[36:48] = 1.5
     return weights

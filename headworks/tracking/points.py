@@ -123,10 +123,14 @@ def vertex_points(head: HeadModel, vertices: NDArray[np.int64]) -> PointModel:
 
 def concatenate(models: list[PointModel]) -> PointModel:
     """One model over the points of several (of one head)."""
+
+    def joined(name: str) -> Array:
+        return np.concatenate([getattr(m, name) for m in models])
+
     return PointModel(
-        *(
-            np.concatenate([getattr(m, name) for m in models])
-            for name in ("template", "identity", "expression", "jaw_weight")
-        ),
-        jaw_pivot=models[0].jaw_pivot,
+        joined("template"),
+        joined("identity"),
+        joined("expression"),
+        joined("jaw_weight"),
+        models[0].jaw_pivot,
     )

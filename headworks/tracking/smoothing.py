@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
@@ -44,8 +46,13 @@ def smooth_runs(values: Array, weight: Array, stiffness: float, linked: NDArray)
         values: [T, ...]. weight: [T]. stiffness: see `smooth`. linked: bool [T-1].
     """
     out = values.copy()
-    cuts = np.concatenate([[0], np.flatnonzero(~linked) + 1, [len(values)]])
-    for a, b in zip(cuts[:-1], cuts[1:]):
-        if weight[a:b].sum() > 0:
-            out[a:b] = smooth(values[a:b], weight[a:b], stiffness)
+    for run in runs(linked):
+        if weight[run].sum() > 0:
+            out[run] = smooth(values[run], weight[run], stiffness)
     return out
+
+
+def runs(linked: NDArray[np.bool_]) -> list[slice]:
+    """Stretches of frames that follow each other; linked: bool [T-1]."""
+    cuts = [0, *(np.flatnonzero(~linked) + 1).tolist(), len(linked) + 1]
+    return [slice(a, b) for a, b in pairwise(cuts)]

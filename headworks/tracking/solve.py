@@ -43,9 +43,7 @@ def solve_chain(blocks: Array, first: Array, second: Array, rhs: Array) -> Array
     t, n = rhs.shape
     band = np.zeros((2 * n + 1, t, n))
     for offset in range(n):
-        band[offset, :, : n - offset] = np.einsum(
-            "tii->ti", blocks[:, offset:, : n - offset]
-        )
+        band[offset, :, : n - offset] = np.einsum("tii->ti", blocks[:, offset:, : n - offset])
     if t > 1:
         band[n, :-1] += first
     if t > 2:

@@ -25,11 +25,13 @@ class FaceSurface:
     """The head without neck and torso, ready to be drawn, and its texels.
 
     Attributes:
-        model: the vertices. faces: int [F, 3] into them. uvs: [F, 3, 2] per corner.
+        vertex_ids: [V] vertices of the head model. model: those vertices.
+        faces: int [F, 3] into them. uvs: [F, 3, 2] per corner.
         texel_face: int [N] into faces, of the textured texels. texel_bary: [N, 3].
         texel_at: int [N, 2] row and column. size: texels per side.
     """
 
+    vertex_ids: NDArray[np.int64]
     model: PointModel
     faces: NDArray[np.int64]
     uvs: NDArray[np.float32]
@@ -44,7 +46,7 @@ class FaceSurface:
         return points @ state.rotation[t].T + state.translation[t]
 
 
-def face_surface(head: HeadModel, size: int = 768) -> FaceSurface:
+def face_surface(head: HeadModel, size: int = 512) -> FaceSurface:
     """Prepare a head model; the texture covers skin, lips and lids."""
     kept = head.region_faces(*_HEAD).numpy()
     corners = head.faces.numpy()[kept]
@@ -56,6 +58,7 @@ def face_surface(head: HeadModel, size: int = 768) -> FaceSurface:
     front = head.template.numpy()[corners].mean(1)[:, 2] > 0
     at = np.argwhere((ids >= 0) & (textured & front)[ids])
     return FaceSurface(
+        used,
         vertex_points(head, used),
         local.reshape(-1, 3),
         uvs[faces_uv],
@@ -80,11 +83,12 @@ def seen_points(
     buffers: MeshBuffers,
 ) -> tuple[Array, Array]:
     """Pixels [N, 2] of surface points and how squarely they are seen [N] (0 where hidden)."""
-    corners = vertices[surface.faces[faces]]
-    points = np.einsum("ni,nic->nc", bary, corners)
+    corners = vertices[surface.faces]  # [F, 3, 3]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normals, axis=1) * np.linalg.norm(points, axis=1) + 1e-20
-    cosine = -(normals * points).sum(1) / length
+    middle = corners.mean(1)
+    length = np.linalg.norm(normals, axis=1) * np.linalg.norm(middle, axis=1) + 1e-20
+    cosine = (-(normals * middle).sum(1) / length)[faces]
+    points = np.einsum("ni,nic->nc", bary, corners[faces])
     pixels = points[:, :2] / points[:, 2:] * K[[0, 1], [0, 1]] + K[:2, 2]
     h, w = buffers.depth.shape
     inside = (pixels > 1).all(1) & (pixels[:, 0] < w - 1) & (pixels[:, 1] < h - 1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headworks.tracking.flow import corners, lucas_kanade
 from headworks.tracking.landmark_fit import interocular
-from headworks.tracking.smoothing import smooth_runs
+from headworks.tracking.smoothing import runs, smooth_runs
 
 Array = NDArray[np.float64]
 _ENOUGH = 8  # corners that must agree on a similarity
@@ -104,16 +104,15 @@ def track_torso(
     t = len(grey)
     similarity = np.tile(np.array([1.0, 0, 0, 0]), (t, 1))
     support = np.zeros(t, np.int64)
-    cuts = np.concatenate([[0], np.flatnonzero(~linked) + 1, [t]])
     centres = []
-    for a, b in zip(cuts[:-1], cuts[1:]):
-        middle = (a + b) // 2
+    for run in runs(linked):
+        middle = (run.start + run.stop) // 2
         support[middle] = _ENOUGH
         mask = torso_mask(alpha[middle], landmarks[middle])
         rows, columns = np.nonzero(mask)
         if len(rows):
             centres.append([columns.mean() + 0.5, rows.mean() + 0.5])
-        for order in (range(middle, b), range(middle, a - 1, -1)):
+        for order in (range(middle, run.stop), range(middle, run.start - 1, -1)):
             _follow(list(order), grey, alpha, landmarks, similarity, support)
     h, w = grey.shape[1:]
     centre = np.mean(centres, 0) if centres else np.array([w / 2, h - 1.0])

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headworks.cameras import Camera
 from headworks.errors import CaptureError
 from headworks.heads.base import HeadModel, HeadPose
-from headworks.mesh import rasterize_mesh
-from headworks.tracking import rotations
 from headworks.tracking.contour import SLIDING
 from headworks.tracking.dense import refine
-from headworks.tracking.energy import Problem, State, Weights
+from headworks.tracking.energy import Observations, State, Weights
+from headworks.tracking.eyes import lids_follow, track_gaze
 from headworks.tracking.landmark_fit import (
-    LandmarkRig,
-    fit_landmarks,
+    choose_keyframes,
+    face_scale,
+    fit_frames,
+    fit_shape,
+    found_frames,
     interocular,
     landmark_rig,
     make_problem,
+    more_steps,
+    start,
 )
+from headworks.tracking.photometric import PhotometricConfig, refine_photometric
+from headworks.tracking.points import concatenate
 from headworks.tracking.pose import root_from_motion, split_pose, torso_orientation, world_view
-from headworks.tracking.silhouette import intersection_over_union
+from headworks.tracking.report import Tracked, measure
+from headworks.tracking.silhouette import (
+    outline_observations,
+    scalp_vertices,
+)
+from headworks.tracking.smoothing import runs
+from headworks.tracking.texture import FaceSurface, face_surface
 from headworks.tracking.torso import track_torso
 
 Array = NDArray[np.float64]
-HIGH_ERROR_IOD = 0.10
+MIN_PHOTOMETRIC_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -62,30 +73,10 @@ class Options:
 
     keyframes: int = 40
     pixel_rounds: int = 2
+    outline: bool = True
     weights: Weights = field(default_factory=Weights)
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """Everything the tracking artifact holds, for one camera.
-
-    Attributes:
-        identity: [Ki]. expression: [T, Ke]. pose: batch of T. viewmat: [4, 4]. Ks: [T, 3, 3].
-        valid: bool [T]. error_px, error_iod, inner_iod: [T] landmark errors, the last without the
-            jaw contour; NaN where there are no landmarks. iou: [T]. flags: T strings.
-    """
-
-    identity: NDArray[np.float32]
-    expression: NDArray[np.float32]
-    pose: HeadPose
-    viewmat: Array
-    Ks: Array
-    valid: NDArray[np.bool_]
-    error_px: Array
-    error_iod: Array
-    inner_iod: Array
-    iou: Array
-    flags: list[str]
+    photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
+    seed: int = 0
 
 
 def track(
@@ -102,31 +93,90 @@ def track(
     Raises:
         CaptureError: no frame has landmarks.
     """
-    valid = np.isfinite(view.landmarks).all((1, 2))
+    valid = found_frames(view.landmarks)
     if not valid.any():
         raise CaptureError(
             f"no frame of {len(view)} has all 68 landmarks; tracking needs a face that the "
             "landmark detector finds: use a sharper or more frontal capture"
         )
     rig = landmark_rig(head)
-    problem = make_problem(
-        head, rig, view.focal_prior, view.linked, view.rate, options.weights
-    )
+    problem = make_problem(head, rig, view.focal_prior, view.linked, view.rate, options.weights)
     seen = view.landmarks.copy()
     seen[..., :2] = (seen[..., :2] - view.principal[:, None]) / view.magnification[:, None, None]
-    state, _ = fit_landmarks(head, rig, problem, seen, options.keyframes)
-    progress(0.2, "landmarks fitted")
+    state = start(head, rig, problem, seen)
+    keys = choose_keyframes(state.rotation, seen, valid, options.keyframes)
+    surface = face_surface(head)
+    shape_problem, outline = problem, None
+    if options.outline:
+        shape_problem = replace(problem, model=concatenate([rig.model, surface.model]))
+        outline = _outline(head, surface, view, keys, len(rig.model))
+    fitted = fit_shape(rig, shape_problem, state.frames(keys), seen[keys], outline)
+    state = fit_frames(rig, problem, state, keys, fitted, seen)
     Ks = intrinsics(view, state.focal)
+    gaze = track_gaze(head, state, view.rgb, view.landmarks, Ks, view.linked)
+    looking = lids_follow(head.expression_names, state.expression, gaze.eyes)
+    state = more_steps(rig, problem, replace(state, expression=looking), seen)
+    progress(0.2, "landmarks fitted")
     if options.pixel_rounds and len(view) > 1:
         state = refine(
-            head, rig, problem, state, seen, grey_frames(view.rgb), Ks, view.magnification,
+            surface, rig, problem, state, seen, grey_frames(view.rgb), Ks, view.magnification,
             float(np.nanmedian(interocular(view.landmarks))), options.pixel_rounds,
-            lambda done, message: progress(0.2 + 0.5 * done, message),
+            lambda done, message: progress(0.2 + 0.3 * done, message),
         )  # fmt: skip
     world = world_view(state.translation[valid])
-    pose = split(head, view, state, world)
-    progress(0.7, "torso tracked")
-    return report(head, view, rig, problem, state, pose, world, Ks, valid)
+    pose = split(head, view, state, world, gaze.eyes)
+    progress(0.55, "torso tracked")
+    if options.photometric.passes and len(view) >= MIN_PHOTOMETRIC_FRAMES:
+        expression, pose, _ = refine_photometric(
+            head,
+            torch.from_numpy(state.identity.astype(np.float32)),
+            torch.from_numpy(state.expression.astype(np.float32)),
+            pose,
+            world,
+            Ks,
+            view.rgb,
+            view.alpha,
+            view.linked,
+            options.photometric,
+            options.seed,
+            lambda done, message: progress(0.55 + 0.45 * done, message),
+        )
+        state = replace(state, expression=expression.numpy().astype(state.expression.dtype))
+    choice = rig.index(state)[:, SLIDING] - 68
+    return measure(
+        head,
+        identity=state.identity.astype(np.float32),
+        expression=state.expression.astype(np.float32),
+        pose=pose,
+        viewmats=world[None],
+        Ks=Ks[:, None],
+        alpha=view.alpha[:, None],
+        landmarks=view.landmarks[:, None],
+        contour=rig.candidates[choice][:, None],
+    )
+
+
+def _outline(
+    head: HeadModel, surface: FaceSurface, view: View, keys: NDArray[np.int64], offset: int
+) -> Callable[[State], Observations]:
+    scalp = scalp_vertices(head, surface)
+    few = replace(
+        view,
+        rgb=view.rgb[keys],
+        alpha=view.alpha[keys],
+        landmarks=view.landmarks[keys],
+        principal=view.principal[keys],
+        magnification=view.magnification[keys],
+    )
+    scale = face_scale(few.landmarks)
+
+    def ask(state: State) -> Observations:
+        Ks = intrinsics(few, state.focal)
+        return outline_observations(
+            surface, scalp, state, few.alpha, Ks, few.magnification, scale, offset
+        )
+
+    return ask
 
 
 def intrinsics(view: View, focal: float) -> Array:
@@ -143,12 +193,11 @@ def to_world(state: State, world: Array) -> tuple[Array, Array]:
     return back @ state.rotation, (state.translation - world[:3, 3]) @ back.T
 
 
-def split(head: HeadModel, view: View, state: State, world: Array) -> HeadPose:
+def split(head: HeadModel, view: View, state: State, world: Array, eyes: Array) -> HeadPose:
     """The tracked head pose as torso and neck."""
     rotation, translation = to_world(state, world)
-    neck_joint = (
-        head.joints[1].double().numpy()
-        + np.einsum("k,kc->c", state.identity, head.joint_identity[:, 1].double().numpy())
+    neck_joint = head.joints[1].double().numpy() + np.einsum(
+        "k,kc->c", state.identity, head.joint_identity[:, 1].double().numpy()
     )
     t = len(view)
     root_rotation, root_motion = np.empty((t, 3, 3)), np.zeros((t, 3))
@@ -156,10 +205,8 @@ def split(head: HeadModel, view: View, state: State, world: Array) -> HeadPose:
     grey = grey_frames(view.rgb)
     motion = track_torso(grey, view.alpha, view.landmarks, view.linked, view.rate)
     # Each run of frames has its own reference, so its own torso orientation and neck offset.
-    cuts = np.concatenate([[0], np.flatnonzero(~view.linked) + 1, [t]])
     focal = state.focal * view.magnification
-    for a, b in zip(cuts[:-1], cuts[1:]):
-        run = slice(a, b)
+    for run in runs(view.linked):
         root_rotation[run], root_motion[run] = root_from_motion(
             motion.frames(run),
             torso_orientation(rotation[run]),
@@ -176,8 +223,8 @@ def split(head: HeadModel, view: View, state: State, world: Array) -> HeadPose:
             part[run] = values
     jaw = np.zeros((t, 3))
     jaw[:, 0] = state.jaw
-    tensors = [torch.from_numpy(x.astype(np.float32)) for x in (*parts, jaw)]
-    return HeadPose(*tensors, torch.zeros(t, 2, 3))
+    r, s, n, m, j = (torch.from_numpy(x.astype(np.float32)) for x in (*parts, jaw))
+    return HeadPose(r, s, n, m, j, torch.from_numpy(eyes.astype(np.float32)))
 
 
 def grey_frames(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -185,54 +232,3 @@ def grey_frames(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in rgb])
-
-
-def report(
-    head: HeadModel,
-    view: View,
-    rig: LandmarkRig,
-    problem: Problem,
-    state: State,
-    pose: HeadPose,
-    world: Array,
-    Ks: Array,
-    valid: NDArray[np.bool_],
-) -> Tracked:
-    """Measure the result with the head model itself, posed as it was written down."""
-    identity = torch.from_numpy(state.identity.astype(np.float32))[None]
-    expression = torch.from_numpy(state.expression.astype(np.float32))
-    t, (h, w) = len(view), view.rgb.shape[1:3]
-    choice = rig.index(state)[:, SLIDING] - 68
-    faces = head.faces.numpy()
-    error = np.full((t, 68), np.nan)
-    iou = np.empty(t)
-    for i in range(t):
-        vertices = head.vertices(identity, expression[i : i + 1], pose[i : i + 1])
-        camera = Camera(world, Ks[i], w, h)
-        marks = head.landmarks(vertices)[0].numpy()
-        marks[list(SLIDING)] = vertices[0].numpy()[rig.candidates[choice[i]]]
-        if valid[i]:
-            error[i] = np.linalg.norm(
-                camera.project(marks)[:, :2] - view.landmarks[i, :, :2], axis=1
-            )
-        covered = rasterize_mesh(vertices[0].numpy(), faces, camera).face_ids >= 0
-        iou[i] = intersection_over_union(covered, view.alpha[i])
-    iod = interocular(view.landmarks)
-    error_iod = error.mean(1) / iod
-    flags = [
-        "interpolated" if not valid[i] else "high_error" if error_iod[i] > HIGH_ERROR_IOD else ""
-        for i in range(t)
-    ]
-    return Tracked(
-        identity=state.identity.astype(np.float32),
-        expression=state.expression.astype(np.float32),
-        pose=pose,
-        viewmat=world,
-        Ks=Ks,
-        valid=valid,
-        error_px=error.mean(1),
-        error_iod=error_iod,
-        inner_iod=error[:, 17:].mean(1) / iod,
-        iou=iou,
-        flags=flags,
-    )

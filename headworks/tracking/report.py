@@ -1,0 +1,105 @@
+"""What a tracking says, and how well it agrees with what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headworks.cameras import Camera
+from headworks.heads.base import HeadModel, HeadPose
+from headworks.mesh import rasterize_mesh
+from headworks.tracking.contour import SLIDING
+from headworks.tracking.landmark_fit import found_frames, interocular
+from headworks.tracking.silhouette import intersection_over_union
+
+Array = NDArray[np.float64]
+HIGH_ERROR_IOD = 0.10
+"""Frames whose landmarks miss by more, in interocular distances, are flagged."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Everything the tracking artifact holds.
+
+    Attributes:
+        identity: [Ki]. expression: [T, Ke]. pose: batch of T. viewmats: [C, 4, 4].
+        Ks: [T, C, 3, 3]. valid: bool [T], seen by some camera.
+        error_px, error_iod, inner_iod: [T, C] mean landmark errors in pixels and in interocular
+            distances, the last without the jaw contour; NaN where there are no landmarks.
+        iou: [T, C]. flags: [T][C] strings.
+    """
+
+    identity: NDArray[np.float32]
+    expression: NDArray[np.float32]
+    pose: HeadPose
+    viewmats: Array
+    Ks: Array
+    valid: NDArray[np.bool_]
+    error_px: Array
+    error_iod: Array
+    inner_iod: Array
+    iou: Array
+    flags: list[list[str]]
+
+
+def measure(
+    head: HeadModel,
+    identity: NDArray[np.float32],
+    expression: NDArray[np.float32],
+    pose: HeadPose,
+    viewmats: Array,
+    Ks: Array,
+    alpha: NDArray[np.uint8],
+    landmarks: Array,
+    contour: NDArray[np.int64] | None = None,
+) -> Tracked:
+    """Measure a tracking with the head model itself, posed as it will be written down.
+
+    Args:
+        head: the model. identity, expression, pose, viewmats, Ks: as in `Tracked`.
+        alpha: uint8 [T, C, H, W]. landmarks: [T, C, 68, 3], NaN where not found.
+        contour: [T, C, 12] vertices that stand for the sliding contour landmarks; None takes the
+            model's own places.
+    """
+    t, c, h, w = alpha.shape
+    shape = torch.from_numpy(identity)[None]
+    faces = head.faces.numpy()
+    error, iou = np.full((t, c, 68), np.nan), np.empty((t, c))
+    for i in range(t):
+        coefficients = torch.from_numpy(expression[i : i + 1])
+        posed = head.vertices(shape, coefficients, pose[slice(i, i + 1)])
+        vertices, own = posed[0].numpy(), head.landmarks(posed)[0].numpy()
+        for j in range(c):
+            camera, marks = Camera(viewmats[j], Ks[i, j], w, h), own.copy()
+            if contour is not None:
+                marks[list(SLIDING)] = vertices[contour[i, j]]
+            error[i, j] = np.linalg.norm(
+                camera.project(marks)[:, :2] - landmarks[i, j, :, :2], axis=-1
+            )
+            covered = rasterize_mesh(vertices, faces, camera).face_ids >= 0
+            iou[i, j] = intersection_over_union(covered, alpha[i, j])
+    iod = interocular(landmarks.reshape(t * c, 68, -1)).reshape(t, c)
+    seen = found_frames(landmarks)
+    error_iod = error.mean(2) / iod
+
+    def flag(i: int, j: int) -> str:
+        if not seen[i, j]:
+            return "interpolated" if not seen[i].any() else "unseen"
+        return "high_error" if error_iod[i, j] > HIGH_ERROR_IOD else ""
+
+    return Tracked(
+        identity=identity,
+        expression=expression,
+        pose=pose,
+        viewmats=viewmats,
+        Ks=Ks,
+        valid=np.asarray(seen.any(1)),
+        error_px=error.mean(2),
+        error_iod=error_iod,
+        inner_iod=error[:, :, 17:].mean(2) / iod,
+        iou=iou,
+        flags=[[flag(i, j) for j in range(c)] for i in range(t)],
+    )
