@@ -1,0 +1,196 @@
+"""The report is one page that works from the file system and says the measured numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from headworks.errors import ArtifactError
+from stages.contract import Context
+from stages.evaluate import EvaluateParams
+from stages.evaluate import run as evaluate
+from stages.report import ReportParams, run
+from stages.report.costs import Cost, duration, read_costs, with_costs
+from tests.tinycapture import toy_head_known, write_subject
+
+ROLES = ("ingest", "matting", "landmarks", "tracking", "fit", "evaluate")
+QUICK = EvaluateParams(
+    texture_size=32, preview_side=64, orbit_frames=4, sweep_frames=2, picture_frames=2
+)
+ODD_NAME = "photo <b>&1"
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.images_without_alt = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        for name in ("src", "href", "poster"):
+            if found.get(name):
+                self.references.append(str(found[name]))
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        if tag == "img" and not found.get("alt"):
+            self.images_without_alt += 1
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
+    root = tmp_path_factory.mktemp("subjects")
+    collected: dict[str, dict[str, Path]] = {role: {} for role in ROLES}
+    for name, folder, times, setting in (
+        ("speaker", "a", 14, "monocular"), (ODD_NAME, "b", 1, "photo")
+    ):  # fmt: skip
+        folders = write_subject(root / folder, times, setting=setting)
+        folders["evaluate"] = root / folder / "evaluate"
+        with toy_head_known():
+            evaluate(folders, QUICK, folders["evaluate"], Context())
+        for role in ROLES:
+            collected[role][name] = folders[role]
+    return collected
+
+
+@pytest.fixture(scope="module")
+def report(inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    run(inputs, ReportParams(title="Two <heads>"), out, Context())
+    return out
+
+
+def test_every_reference_exists_beside_the_page(report: Path) -> None:
+    page = Page((report / "index.html").read_text())
+    local = [r for r in page.references if not r.startswith(("#", "data:"))]
+    assert len(local) > 40
+    for reference in local:
+        assert not re.match(r"[a-z]+:|/|\.\.", reference), reference
+        assert (report / reference).is_file(), reference
+    for anchor in (r[1:] for r in page.references if r.startswith("#")):
+        assert anchor in page.ids
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_no_picture_lies_unused_beside_the_page(report: Path) -> None:
+    html = (report / "index.html").read_text()
+    for path in [*(report / "pictures").rglob("*.*"), *(report / "plots").iterdir()]:
+        assert path.relative_to(report).as_posix() in html
+
+
+def test_page_needs_no_network(report: Path) -> None:
+    html = (report / "index.html").read_text()
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "@import" not in html
+    assert "fetch(" not in html
+
+
+def test_every_image_has_a_text(report: Path) -> None:
+    assert Page((report / "index.html").read_text()).images_without_alt == 0
+
+
+def test_names_are_escaped(report: Path) -> None:
+    html = (report / "index.html").read_text()
+    assert "photo &lt;b&gt;&amp;1" in html
+    assert "photo <b>" not in html
+    assert "<title>Two &lt;heads&gt;</title>" in html
+
+
+def test_equal_inputs_give_equal_bytes(inputs, report: Path, tmp_path: Path) -> None:
+    run(inputs, ReportParams(title="Two <heads>"), tmp_path, Context())
+    first = {p.relative_to(report): p.read_bytes() for p in report.rglob("*") if p.is_file()}
+    second = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert first.keys() == second.keys()
+    assert [str(k) for k in first if first[k] != second[k]] == []
+
+
+def test_json_csv_and_page_say_the_measured_means(inputs, report: Path) -> None:
+    numbers = json.loads((report / "metrics.json").read_text())
+    assert set(numbers) == {"speaker", ODD_NAME}
+    assert set(numbers["speaker"]) == {"gasp", "nearest_frame", "textured_mesh"}
+    measured = json.loads((inputs["evaluate"]["speaker"] / "metrics.json").read_text())
+    assert list(measured.values()) == [numbers["speaker"]]
+    with (report / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    (psnr,) = (
+        row["value"]
+        for row in rows
+        if (row["subject"], row["method"], row["metric"], row["scope"])
+        == ("speaker", "gasp", "psnr", "full")
+    )
+    assert float(psnr) == pytest.approx(numbers["speaker"]["gasp"]["psnr"], abs=1e-5)
+    html = (report / "index.html").read_text()
+    for method in numbers["speaker"].values():
+        assert f"{method['psnr']:.2f}" in html
+
+
+def test_the_best_number_is_marked_by_more_than_colour(report: Path) -> None:
+    html = (report / "index.html").read_text()
+    numbers = json.loads((report / "metrics.json").read_text())["speaker"]
+    best = max(values["psnr"] for values in numbers.values())
+    assert f'<b>{best:.2f}<span class="star"' in html
+    worst = min(values["psnr"] for values in numbers.values())
+    assert f"<b>{worst:.2f}" not in html
+
+
+def test_what_could_not_be_measured_is_said(report: Path) -> None:
+    html = (report / "index.html").read_text()
+    assert "shorter side is 160 pixels or less" in html
+    assert "there is no other training frame" in html
+
+
+def test_pictures_stand_side_by_side_without_javascript(report: Path) -> None:
+    html = (report / "index.html").read_text().split("<script>")[0]
+    pairs = re.findall(r'<div class="pair".*?</div>', html, re.DOTALL)
+    assert len(pairs) == 3  # two frames of the clip, one of the photo
+    assert all(pair.count("<figure>") == 2 for pair in pairs)
+    assert "live" not in re.findall(r'class="[^"]*"', html)
+
+
+def test_psnr_plot_exists_only_for_sequences(report: Path) -> None:
+    assert (report / "plots" / "s2-speaker-psnr.svg").is_file()
+    assert not (report / "plots" / "s1-photo-b-1-psnr.svg").exists()
+
+
+def test_costs_come_from_outside(inputs, report: Path, tmp_path: Path) -> None:
+    html = (report / "index.html").read_text()
+    assert 'id="costs"' not in html
+    costs = [Cost("fit", "speaker", 75.4), Cost("evaluate", "speaker", 3.25, cached=True)]
+    filled = with_costs(html, costs)
+    assert "1 min 15 s" in filled
+    assert "cached" in filled
+    file = tmp_path / "costs.json"
+    file.write_text(json.dumps([vars(c) for c in costs]))
+    assert read_costs(file) == costs
+    run({**inputs, "costs": file}, ReportParams(), tmp_path / "out", Context())
+    assert "1 min 15 s" in (tmp_path / "out" / "index.html").read_text()
+    file.write_text('{"fit": 3}')
+    with pytest.raises(ArtifactError, match="JSON list"):
+        read_costs(file)
+
+
+def test_durations_read_as_people_say_them() -> None:
+    assert [duration(s) for s in (0.04, 9.96, 59.6, 200)] == [
+        "0.0 s", "10.0 s", "1 min 0 s", "3 min 20 s"
+    ]  # fmt: skip
+
+
+def test_a_damaged_evaluation_is_named(inputs, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "evaluate"
+    shutil.copytree(inputs["evaluate"]["speaker"], broken)
+    (broken / "pictures" / "pictures.json").write_text("{")
+    damaged = {**inputs, "evaluate": {"speaker": broken}}
+    with pytest.raises(ArtifactError, match="evaluate again"):
+        run(damaged, ReportParams(), tmp_path / "out", Context())
