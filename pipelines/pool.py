@@ -36,6 +36,10 @@ class _Worker:
         environment = dict(os.environ)
         for name in THREAD_VARIABLES:
             environment[name] = str(threads)
+        # The worker runs the code that the driver runs, wherever the project is installed.
+        code = str(Path(__file__).resolve().parent.parent)
+        paths = [code, *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
 
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.worker", str(root), str(os.getpid())],

@@ -117,7 +117,7 @@ def make_toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     """Makes workspaces."""
     marks = tmp_path / "marks"
     marks.mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(TOYS))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{TOYS}")
     monkeypatch.setenv("HEADWORKS_REGISTRY", "toystages:STAGES")
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "computed.txt"))
     monkeypatch.setenv("TOY_MARKS", str(marks))
@@ -145,7 +145,7 @@ def toys(make_toys: Callable[..., Toys]) -> Toys:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Toys:
     """The same after an undisturbed run; to be copied or looked at, not changed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(TOYS))
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{TOYS}")
         patch.setenv("HEADWORKS_RESERVE_MB", "1")
         made = fill(Toys(tmp_path_factory.mktemp("finished") / "workspace"))
         summary = made.run()
