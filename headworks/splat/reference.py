@@ -99,14 +99,19 @@ def blend(
             alpha = torch.where(used, alpha, torch.zeros_like(alpha))
             after = torch.cumprod(1 - alpha, 0)
             before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-            # monotone, so that all behind the first stopped one are masked as well
-            live = after.detach() > STOP
-            weights = torch.where(live, alpha * before, torch.zeros_like(alpha))
+            weights = torch.where(
+                _composited(before, after), alpha * before, torch.zeros_like(alpha)
+            )
             color = weights.T @ channels[at]
             row.append(torch.cat([color, weights.sum(0)[:, None]], -1).reshape(*x.shape, -1))
         rows.append(torch.cat(row, 1))
     out = torch.cat(rows, 0)
     return out[..., :-1], out[..., -1]
+
+
+def _composited(before: Tensor, after: Tensor) -> Tensor:
+    """Pairs in front of the stop: what would bring T to 1e-4 is left out, and all behind it."""
+    return after.detach() > STOP  # T falls, so the mask never turns true again
 
 
 def rasterization(

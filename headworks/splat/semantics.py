@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ class Semantics(NamedTuple):
 _BY_VERSION = {(1, 5): Semantics(0.999, 0.0), (1, 6): Semantics(0.99, 0.005**2)}
 
 
+@cache
 def installed() -> Semantics:
     """Constants of the installed gsplat, those of 1.5.3 when there is none."""
     try:

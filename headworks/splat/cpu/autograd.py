@@ -103,8 +103,12 @@ class Blend(torch.autograd.Function):
         tile = kernels_auto.TILE
         tiles_x, tiles_y = -(-view.width // tile), -(-view.height // tile)
         order = bins.depth_order(_array(depths), radii.numpy())
+        spans = np.empty((len(order), 4), np.int32)
+        threads.run(
+            bins.spans, count, order, _array(means2d), boxes.numpy(), tile, tiles_x, tiles_y, spans
+        )
         offsets, entries, slots, slot_offsets = bins.tile_lists(
-            order, _array(means2d), boxes.numpy(), tile, tiles_x, tiles_y
+            order, spans, len(means2d), tiles_x, tiles_y
         )
         records = np.empty((len(order), kernels_auto.GEOMETRY), np.float32)
         geometry = [_array(t) for t in (means2d, conics, opacities)]

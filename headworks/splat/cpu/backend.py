@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,11 @@ from torch import Tensor
 
 from headworks.splat import modes
 from headworks.splat.cpu.autograd import CHANNELS, Blend, Project, View
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    """`torch.stack`, without the copy for a single camera."""
+    return parts[0][None] if len(parts) == 1 else torch.stack(tuple(parts))
 
 
 def rasterization(
@@ -35,7 +41,7 @@ def rasterization(
         for k, view in enumerate(views)
     ]
     means2d, conics, opacities2d, depths, boxes, radii = (
-        torch.stack(parts) for parts in zip(*projected)
+        _stack(parts) for parts in zip(*projected)
     )
     images, alphas = [], []
     for k, view in enumerate(views):
@@ -58,4 +64,4 @@ def rasterization(
         "radii": radii, "gaussian_ids": None, "width": width, "height": height,
         "n_cameras": len(viewmats),
     }  # fmt: skip
-    return torch.stack(images), torch.stack(alphas), meta
+    return _stack(images), _stack(alphas), meta

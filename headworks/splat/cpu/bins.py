@@ -61,34 +61,42 @@ def depth_order(depths, radii):
 
 
 @kernel()
-def _tiles(center, half, tile, n_tiles):
-    """First and one-past-last tile that the interval center +- half touches."""
-    first = int(np.floor(max((center - half) / tile, np.float32(-1.0))))
-    last = int(np.floor(min((center + half) / tile, np.float32(n_tiles)))) + 1
-    return max(first, 0), min(last, n_tiles)
-
-
-@kernel()
-def tile_lists(order, means2d, boxes, tile, tiles_x, tiles_y):
-    """Lists of Gaussians per tile, near first.
+def spans(thread, threads, order, means2d, boxes, tile, tiles_x, tiles_y, spans):
+    """Tiles that the box of each Gaussian touches.
 
     Args:
         order: int32 [M]. means2d, boxes: float32 [N, 2]. tile: pixels per side.
+        spans: int32 [M, 4] out, first and one-past-last tile in x, then in y; in depth order.
+    """
+    m = len(order)
+    scale = np.float32(1.0) / np.float32(tile)
+    for j in range(m * thread // threads, m * (thread + 1) // threads):
+        for axis in range(2):
+            count = tiles_x if axis == 0 else tiles_y
+            center, half = means2d[order[j], axis], boxes[order[j], axis]
+            # clamped as floats: a far-away box would not fit into an integer
+            first = min(max((center - half) * scale, np.float32(0)), np.float32(count))
+            last = min(max((center + half) * scale, np.float32(-1)), np.float32(count))
+            spans[j, 2 * axis] = np.int32(first)
+            spans[j, 2 * axis + 1] = min(np.int32(np.floor(last)) + 1, count)
+
+
+@kernel()
+def tile_lists(order, spans, n, tiles_x, tiles_y):
+    """Lists of Gaussians per tile, near first.
+
+    Args:
+        order: int32 [M]. spans: int32 [M, 4] from `spans`. n: number of all Gaussians.
 
     Returns:
         offsets int64 [tiles + 1]; entries int32 [E], positions in `order`; slots int32 [E];
         slot_offsets int64 [N + 1], slots of each Gaussian in original order.
     """
-    n = len(means2d)
-    size = np.float32(tile)
     offsets = np.zeros(tiles_x * tiles_y + 1, np.int64)
     slot_offsets = np.zeros(n + 1, np.int64)
     for j in range(len(order)):
-        i = order[j]
-        x0, x1 = _tiles(means2d[i, 0], boxes[i, 0], size, tiles_x)
-        y0, y1 = _tiles(means2d[i, 1], boxes[i, 1], size, tiles_y)
-        if x1 > x0 and y1 > y0:
-            slot_offsets[i + 1] = (x1 - x0) * (y1 - y0)
+        x0, x1, y0, y1 = spans[j, 0], spans[j, 1], spans[j, 2], spans[j, 3]
+        slot_offsets[order[j] + 1] = max(x1 - x0, 0) * max(y1 - y0, 0)
         for y in range(y0, y1):
             for x in range(x0, x1):
                 offsets[y * tiles_x + x + 1] += 1
@@ -100,10 +108,8 @@ def tile_lists(order, means2d, boxes, tile, tiles_x, tiles_y):
     entries, slots = np.empty(total, np.int32), np.empty(total, np.int32)
     cursor = offsets[:-1].copy()
     for j in range(len(order)):
-        i = order[j]
-        x0, x1 = _tiles(means2d[i, 0], boxes[i, 0], size, tiles_x)
-        y0, y1 = _tiles(means2d[i, 1], boxes[i, 1], size, tiles_y)
-        slot = slot_offsets[i]
+        x0, x1, y0, y1 = spans[j, 0], spans[j, 1], spans[j, 2], spans[j, 3]
+        slot = slot_offsets[order[j]]
         for y in range(y0, y1):
             for x in range(x0, x1):
                 at = cursor[y * tiles_x + x]

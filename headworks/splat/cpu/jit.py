@@ -25,7 +25,7 @@ def kernel(fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], A
 
     def compile_lazily(function: Callable[..., Any]) -> Any:
         function.__qualname__ = f"{function.__qualname__}_{DIGEST}"
-        options = {"fastmath": fastmath} if fastmath else {}
+        options: dict[str, Any] = {"fastmath": fastmath} if fastmath else {}
         return njit(cache=True, nogil=True, error_model="numpy", **options)(function)
 
     return compile_lazily

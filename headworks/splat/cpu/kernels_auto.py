@@ -21,6 +21,7 @@ from headworks.splat.cpu.jit import STRICT, SUMS, kernel
 
 TILE, SUB, SUBS_X, SUBS, PIXELS = 32, 8, 4, 16, 64
 CHUNK = 1024  # list entries that are copied to scratch at a time
+STRIDE = CHUNK + 48  # of the planes of the copy: a power of two would fall into one cache set
 GEOMETRY = 8  # x, y, qa, qb, qc, log2 opacity, -qb / 2qa, -qb / 2qc
 MOMENTS = 6  # sums of v, v dx, v dy, v dx^2, v dx dy, v dy^2
 X, Y, T, S, W, V, DOT, PLANES = (k * PIXELS for k in range(8))  # planes of the pixel state
@@ -74,6 +75,21 @@ def _exp2(q):
 
 
 @kernel()
+def _zero(array, n):
+    """A loop, because a slice assignment compiles Numba's string formatting with it."""
+    for k in range(n):
+        array[k] = F0
+
+
+@kernel()
+def _some(flags):
+    found = False
+    for k in range(len(flags)):
+        found = found or flags[k]
+    return found
+
+
+@kernel()
 def pack(thread, threads, order, means2d, conics, opacities, records):
     """Records [M, GEOMETRY] of the visible Gaussians in depth order."""
     m = len(order)
@@ -98,7 +114,7 @@ def _load(entries, order, records, colors, start, n, geometry, chunk_colors, cha
     for k in range(n):
         j = entries[start + k]
         for g in range(GEOMETRY):
-            geometry[g * CHUNK + k] = records[j, g]
+            geometry[g * STRIDE + k] = records[j, g]
         i = order[j]
         for c in range(len(channels)):
             chunk_colors[k, c] = colors[i, c]
@@ -113,9 +129,9 @@ def _touching(geometry, n, x0, y0, score, hits):
     """
     x1, y1 = x0 + np.float32(SUB - 1), y0 + np.float32(SUB - 1)
     for k in range(n):
-        gx, gy = geometry[k], geometry[CHUNK + k]
-        qa, qb, qc = geometry[2 * CHUNK + k], geometry[3 * CHUNK + k], geometry[4 * CHUNK + k]
-        ra, rc = geometry[6 * CHUNK + k], geometry[7 * CHUNK + k]
+        gx, gy = geometry[k], geometry[STRIDE + k]
+        qa, qb, qc = geometry[2 * STRIDE + k], geometry[3 * STRIDE + k], geometry[4 * STRIDE + k]
+        ra, rc = geometry[6 * STRIDE + k], geometry[7 * STRIDE + k]
         left, right, top, bottom = x0 - gx, x1 - gx, y0 - gy, y1 - gy
         nx = min(max(left, F0), right)
         ny = min(max(top, F0), bottom)
@@ -123,7 +139,7 @@ def _touching(geometry, n, x0, y0, score, hits):
         dx = min(max(ra * ny, left), right)
         s1 = (qa * nx + qb * dy) * nx + qc * dy * dy
         s2 = (qa * dx + qb * ny) * dx + qc * ny * ny
-        score[k] = geometry[5 * CHUNK + k] - min(s1, s2)
+        score[k] = geometry[5 * STRIDE + k] - min(s1, s2)
     m = 0
     for k in range(n):
         hits[m] = k
@@ -144,8 +160,8 @@ def _blend(state, geometry, chunk_colors, hits, m, max_alpha, weights, channels)
     """Blend the hits into one sub-tile; False when all its pixels are finished."""
     for h in range(m):
         k = hits[h]
-        gx, gy, lo = geometry[k], geometry[CHUNK + k], geometry[5 * CHUNK + k]
-        qa, qb, qc = geometry[2 * CHUNK + k], geometry[3 * CHUNK + k], geometry[4 * CHUNK + k]
+        gx, gy, lo = geometry[k], geometry[STRIDE + k], geometry[5 * STRIDE + k]
+        qa, qb, qc = geometry[2 * STRIDE + k], geometry[3 * STRIDE + k], geometry[4 * STRIDE + k]
         for p in range(PIXELS):
             s = _sigma2(state[X + p] - gx, state[Y + p] - gy, qa, qb, qc)
             q = lo - s
@@ -194,7 +210,7 @@ def forward(
     """
     height, width, used = image.shape
     D = len(channels)
-    geometry = np.empty(GEOMETRY * CHUNK, np.float32)
+    geometry = np.empty(GEOMETRY * STRIDE, np.float32)
     chunk_colors = np.empty((CHUNK, D), np.float32)
     score = np.empty(CHUNK, np.float32)
     hits = np.empty(CHUNK + 1, np.int32)
@@ -209,11 +225,11 @@ def forward(
         origin_x, origin_y = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
         for sub in range(SUBS):
             _place(states[sub], sub, origin_x, origin_y, width, height, T - X)
-            states[sub, FWD_PLANES:] = F0
+            _zero(states[sub, FWD_PLANES:], D * PIXELS)
             alive[sub] = _any_live(states[sub], T)
         for start in range(offsets[tile], offsets[tile + 1], CHUNK):
             n = min(CHUNK, offsets[tile + 1] - start)
-            if not alive.any():
+            if not _some(alive):
                 break
             _load(entries, order, records, colors, start, n, geometry, chunk_colors, channels)
             for sub in range(SUBS):
@@ -270,8 +286,8 @@ def _unblend(state, geometry, chunk_colors, hits, m, max_alpha, rows, channels):
     """Gradient of `_blend`, front to back, with the same decisions; adds to `rows`."""
     for h in range(m):
         k = hits[h]
-        gx, gy, lo = geometry[k], geometry[CHUNK + k], geometry[5 * CHUNK + k]
-        qa, qb, qc = geometry[2 * CHUNK + k], geometry[3 * CHUNK + k], geometry[4 * CHUNK + k]
+        gx, gy, lo = geometry[k], geometry[STRIDE + k], geometry[5 * STRIDE + k]
+        qa, qb, qc = geometry[2 * STRIDE + k], geometry[3 * STRIDE + k], geometry[4 * STRIDE + k]
         color = chunk_colors[k, 0]
         for p in range(PIXELS):
             state[DOT + p] = color * state[PLANES + p]
@@ -321,11 +337,12 @@ def backward(
     """
     height, width, used = image.shape
     D = len(channels)
-    geometry = np.empty(GEOMETRY * CHUNK, np.float32)
+    geometry = np.empty(GEOMETRY * STRIDE, np.float32)
     chunk_colors = np.empty((CHUNK, D), np.float32)
     score = np.empty(CHUNK, np.float32)
     hits = np.empty(CHUNK + 1, np.int32)
-    rows = np.empty((CHUNK, MOMENTS + D), np.float32)
+    flat_rows = np.empty(CHUNK * (MOMENTS + D), np.float32)
+    rows = flat_rows.reshape(CHUNK, MOMENTS + D)
     states = np.empty((SUBS, PLANES + D * PIXELS), np.float32)
     alive = np.empty(SUBS, np.bool_)
     while True:
@@ -337,7 +354,7 @@ def backward(
         for sub in range(SUBS):
             state = states[sub]
             _place(state, sub, origin_x, origin_y, width, height, T - X)
-            state[PLANES:] = F0
+            _zero(state[PLANES:], D * PIXELS)
             for p in range(PIXELS):
                 state[S + p] = F0
                 x, y = int(state[X + p]), int(state[Y + p])
@@ -351,8 +368,8 @@ def backward(
             alive[sub] = _any_live(state, T)
         for start in range(offsets[tile], offsets[tile + 1], CHUNK):
             n = min(CHUNK, offsets[tile + 1] - start)
-            rows[:n] = F0
-            if alive.any():
+            _zero(flat_rows, n * (MOMENTS + D))
+            if _some(alive):
                 _load(entries, order, records, colors, start, n, geometry, chunk_colors, channels)
             for sub in range(SUBS):
                 if alive[sub]:
@@ -377,7 +394,7 @@ def reduce(
     width = slot_rows.shape[1]
     total = np.empty(width, np.float32)
     for i in range(n * thread // threads, n * (thread + 1) // threads):
-        total[:] = F0
+        _zero(total, width)
         for row in range(slot_offsets[i], slot_offsets[i + 1]):
             for c in range(width):
                 total[c] += slot_rows[row, c]

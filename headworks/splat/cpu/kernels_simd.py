@@ -20,12 +20,15 @@ from headworks.splat.cpu.kernels_auto import (
     MOMENTS,
     PIXELS,
     STOP,
+    STRIDE,
     SUB,
     SUBS,
     SUBS_X,
     TILE,
     _load,
+    _some,
     _touching,
+    _zero,
     take,
 )  # fmt: skip
 from headworks.splat.cpu.simd import (
@@ -33,11 +36,8 @@ from headworks.splat.cpu.simd import (
     add_color_sums,
     add_sums,
     any_positive,
-    both,
-    but_not,
-    div,
     exp2,
-    finish,
+    finished,
     fma,
     greater,
     greater_equal,
@@ -46,6 +46,7 @@ from headworks.splat.cpu.simd import (
     load,
     low,
     mul,
+    reciprocal,
     select,
     splat,
     store,
@@ -56,6 +57,9 @@ BLOCK = 32  # hits whose weights stay in the first-level cache
 IN_REGISTERS = 4
 T, C = 0, PIXELS  # forward state: transmittance, channels
 S, G = PIXELS, 2 * PIXELS  # backward state: transmittance, rest, gradients of the channels
+# unsigned, as the hits are: Numba then leaves out the test for negative indices
+U1, U2, U3 = np.uint64(1), np.uint64(2), np.uint64(3)
+K1, K2, K3, K4, K5 = (np.uint64(plane * STRIDE) for plane in range(1, 6))
 ROW = 16  # gradient row in scratch: 6 moments and up to 4 channels; more channels follow it
 
 
@@ -79,21 +83,24 @@ def _blend_few(state, geometry, colors, hits, m, x0, y0, max_alpha, channels):
     for h in range(m):
         k = hits[h]
         dx = sub(lane_x(), splat(geometry[k] - x0))
-        dy = sub(lane_y(), splat(geometry[CHUNK + k] - y0))
-        qa, qb = splat(geometry[2 * CHUNK + k]), splat(geometry[3 * CHUNK + k])
-        qc = splat(geometry[4 * CHUNK + k])
+        dy = sub(lane_y(), splat(geometry[k + K1] - y0))
+        qa, qb = splat(geometry[k + K2]), splat(geometry[k + K3])
+        qc = splat(geometry[k + K4])
         s = fma(fma(qa, dx, mul(qb, dy)), dx, mul(mul(qc, dy), dy))
-        q = sub(splat(geometry[5 * CHUNK + k]), s)
+        q = sub(splat(geometry[k + K5]), s)
         w = mul(low(exp2(q), most), t)
-        valid = both(greater_equal(q, least), greater_equal(s, zero))
-        used = both(valid, greater(sub(t, w), stop))
-        w = select(used, w, zero)
-        t = finish(sub(t, w), but_not(valid, used))
-        c0 = fma(w, splat(colors[k * D]), c0)
-        c1 = fma(w, splat(colors[k * D + 1]), c1)
-        c2 = fma(w, splat(colors[k * D + 2]), c2)
+        # one comparison at a time: masks that meet in one value leave the mask registers
+        w = select(greater_equal(low(sub(q, least), s), zero), w, zero)
+        after = sub(t, w)
+        live = greater(after, stop)
+        w = select(live, w, zero)
+        t = select(live, after, finished(t))
+        j = k * np.uint64(D)
+        c0 = fma(w, splat(colors[j]), c0)
+        c1 = fma(w, splat(colors[j + U1]), c1)
+        c2 = fma(w, splat(colors[j + U2]), c2)
         if D > 3:
-            c3 = fma(w, splat(colors[k * D + 3]), c3)
+            c3 = fma(w, splat(colors[j + U3]), c3)
         if (h & 7) == 7 and not any_positive(t):
             break
     store(state, T, t)
@@ -117,16 +124,17 @@ def _blend_many(state, geometry, colors, hits, m, x0, y0, max_alpha, weights, ch
         for b in range(n):
             k = hits[first + b]
             dx = sub(lane_x(), splat(geometry[k] - x0))
-            dy = sub(lane_y(), splat(geometry[CHUNK + k] - y0))
-            qa, qb = splat(geometry[2 * CHUNK + k]), splat(geometry[3 * CHUNK + k])
-            qc = splat(geometry[4 * CHUNK + k])
+            dy = sub(lane_y(), splat(geometry[k + K1] - y0))
+            qa, qb = splat(geometry[k + K2]), splat(geometry[k + K3])
+            qc = splat(geometry[k + K4])
             s = fma(fma(qa, dx, mul(qb, dy)), dx, mul(mul(qc, dy), dy))
-            q = sub(splat(geometry[5 * CHUNK + k]), s)
+            q = sub(splat(geometry[k + K5]), s)
             w = mul(low(exp2(q), most), t)
-            valid = both(greater_equal(q, least), greater_equal(s, zero))
-            used = both(valid, greater(sub(t, w), stop))
-            w = select(used, w, zero)
-            t = finish(sub(t, w), but_not(valid, used))
+            w = select(greater_equal(low(sub(q, least), s), zero), w, zero)
+            after = sub(t, w)
+            live = greater(after, stop)
+            w = select(live, w, zero)
+            t = select(live, after, finished(t))
             store(weights, b * PIXELS, w)
         for c in range(0, D, 4):
             at = C + c * PIXELS
@@ -134,11 +142,11 @@ def _blend_many(state, geometry, colors, hits, m, x0, y0, max_alpha, weights, ch
             c2, c3 = load(state, at + 2 * PIXELS), load(state, at + 3 * PIXELS)
             for b in range(n):
                 w = load(weights, b * PIXELS)
-                j = hits[first + b] * D + c
+                j = hits[first + b] * np.uint64(D) + np.uint64(c)
                 c0 = fma(w, splat(colors[j]), c0)
-                c1 = fma(w, splat(colors[j + 1]), c1)
-                c2 = fma(w, splat(colors[j + 2]), c2)
-                c3 = fma(w, splat(colors[j + 3]), c3)
+                c1 = fma(w, splat(colors[j + U1]), c1)
+                c2 = fma(w, splat(colors[j + U2]), c2)
+                c3 = fma(w, splat(colors[j + U3]), c3)
             store(state, at, c0)
             store(state, at + PIXELS, c1)
             store(state, at + 2 * PIXELS, c2)
@@ -158,11 +166,11 @@ def forward(
     height, width, used = image.shape
     D = len(channels)
     planes = (1 + D) * PIXELS
-    geometry = aligned(GEOMETRY * CHUNK)
+    geometry = aligned(GEOMETRY * STRIDE)
     chunk_colors = aligned(CHUNK * D)
     by_entry = chunk_colors.reshape(CHUNK, D)
     score = aligned(CHUNK)
-    hits = np.empty(CHUNK + 1, np.int32)
+    hits = np.empty(CHUNK + 1, np.uint64)
     weights = aligned(BLOCK * PIXELS)
     states = aligned(SUBS * planes)
     alive = np.empty(SUBS, np.bool_)
@@ -172,7 +180,7 @@ def forward(
             break
         tile = tile_order[at]
         left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
-        states[:] = F0
+        _zero(states, SUBS * planes)
         for n in range(SUBS):
             x0, y0 = left + (n % SUBS_X) * SUB, top + (n // SUBS_X) * SUB
             alive[n] = x0 < width and y0 < height
@@ -181,7 +189,7 @@ def forward(
                 states[n * planes + p] = F1 if inside else -F1
         for start in range(offsets[tile], offsets[tile + 1], CHUNK):
             count = min(CHUNK, offsets[tile + 1] - start)
-            if not alive.any():
+            if not _some(alive):
                 break
             _load(entries, order, records, colors, start, count, geometry, by_entry, channels)
             for n in range(SUBS):
@@ -226,52 +234,54 @@ def _unblend(state, geometry, colors, hits, m, x0, y0, max_alpha, dots, weights,
                 g0, g1 = load(state, at), load(state, at + PIXELS)
                 g2, g3 = load(state, at + 2 * PIXELS), load(state, at + 3 * PIXELS)
                 for b in range(n):
-                    j = hits[first + b] * D + c
+                    j = hits[first + b] * np.uint64(D) + np.uint64(c)
                     dot = mul(g0, splat(colors[j]))
                     if c > 0:
                         dot = add(dot, load(dots, b * PIXELS))
-                    dot = fma(g1, splat(colors[j + 1]), dot)
-                    dot = fma(g2, splat(colors[j + 2]), dot)
-                    store(dots, b * PIXELS, fma(g3, splat(colors[j + 3]), dot))
+                    dot = fma(g1, splat(colors[j + U1]), dot)
+                    dot = fma(g2, splat(colors[j + U2]), dot)
+                    store(dots, b * PIXELS, fma(g3, splat(colors[j + U3]), dot))
         for b in range(n):
             k = hits[first + b]
             dx = sub(lane_x(), splat(geometry[k] - x0))
-            dy = sub(lane_y(), splat(geometry[CHUNK + k] - y0))
-            qa, qb = splat(geometry[2 * CHUNK + k]), splat(geometry[3 * CHUNK + k])
-            qc = splat(geometry[4 * CHUNK + k])
+            dy = sub(lane_y(), splat(geometry[k + K1] - y0))
+            qa, qb = splat(geometry[k + K2]), splat(geometry[k + K3])
+            qc = splat(geometry[k + K4])
             s = fma(fma(qa, dx, mul(qb, dy)), dx, mul(mul(qc, dy), dy))
-            q = sub(splat(geometry[5 * CHUNK + k]), s)
+            q = sub(splat(geometry[k + K5]), s)
             e = exp2(q)
             a = low(e, most)
             w = mul(a, t)
-            valid = both(greater_equal(q, least), greater_equal(s, zero))
-            used = both(valid, greater(sub(t, w), stop))
-            w = select(used, w, zero)
+            w = select(greater_equal(low(sub(q, least), s), zero), w, zero)
+            after = sub(t, w)
+            live = greater(after, stop)
+            w = select(live, w, zero)
             if D <= IN_REGISTERS:
                 g0, g1, g2 = load(state, G), load(state, G + PIXELS), load(state, G + 2 * PIXELS)
-                dot = mul(g0, splat(colors[k * D]))
-                dot = fma(g1, splat(colors[k * D + 1]), dot)
-                dot = fma(g2, splat(colors[k * D + 2]), dot)
+                j = k * np.uint64(D)
+                dot = mul(g0, splat(colors[j]))
+                dot = fma(g1, splat(colors[j + U1]), dot)
+                dot = fma(g2, splat(colors[j + U2]), dot)
                 if D > 3:
                     g3 = load(state, G + 3 * PIXELS)
-                    dot = fma(g3, splat(colors[k * D + 3]), dot)
+                    dot = fma(g3, splat(colors[j + U3]), dot)
             else:
                 dot = load(dots, b * PIXELS)
             rest = sub(rest, mul(w, dot))
             # v = -e dL/dalpha where the pair is blended and its alpha is not clamped
-            v = mul(e, sub(div(rest, sub(one, a)), mul(t, dot)))
-            v = select(both(used, greater_equal(most, e)), v, zero)
-            t = finish(sub(t, w), but_not(valid, used))
+            v = mul(e, sub(mul(rest, reciprocal(sub(one, a))), mul(t, dot)))
+            v = select(greater(w, zero), select(greater_equal(most, e), v, zero), zero)
+            t = select(live, after, finished(t))
             if D == 3:
-                add_sums(rows, k * stride, v, dx, dy, w, (g0, g1, g2))
+                add_sums(rows, np.intp(k) * stride, v, dx, dy, w, (g0, g1, g2))
             elif D == 4:
-                add_sums(rows, k * stride, v, dx, dy, w, (g0, g1, g2, g3))
+                add_sums(rows, np.intp(k) * stride, v, dx, dy, w, (g0, g1, g2, g3))
             else:
-                add_sums(rows, k * stride, v, dx, dy, w, ())
+                add_sums(rows, np.intp(k) * stride, v, dx, dy, w, ())
                 store(weights, b * PIXELS, w)
         if D > IN_REGISTERS:
             for b in range(n):
-                at = hits[first + b] * stride + ROW
+                at = np.intp(hits[first + b]) * stride + ROW
                 add_color_sums(rows, at, load(weights, b * PIXELS), state, G, channels)
         if not any_positive(t):
             break
@@ -291,11 +301,11 @@ def backward(
     planes = (2 + D) * PIXELS
     stride = ROW if D <= IN_REGISTERS else ROW + max(D, 16)
     color_at = MOMENTS if D <= IN_REGISTERS else ROW
-    geometry = aligned(GEOMETRY * CHUNK)
+    geometry = aligned(GEOMETRY * STRIDE)
     chunk_colors = aligned(CHUNK * D)
     by_entry = chunk_colors.reshape(CHUNK, D)
     score = aligned(CHUNK)
-    hits = np.empty(CHUNK + 1, np.int32)
+    hits = np.empty(CHUNK + 1, np.uint64)
     dots, weights = aligned(BLOCK * PIXELS), aligned(BLOCK * PIXELS)
     rows = aligned(CHUNK * stride)
     states = aligned(SUBS * planes)
@@ -306,7 +316,7 @@ def backward(
             break
         tile = tile_order[at]
         left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
-        states[:] = F0
+        _zero(states, SUBS * planes)
         for n in range(SUBS):
             x0, y0 = left + (n % SUBS_X) * SUB, top + (n // SUBS_X) * SUB
             alive[n] = x0 < width and y0 < height
@@ -324,8 +334,8 @@ def backward(
                     state[S + p] = total - (F1 - alphas[y, x]) * g_alphas[y, x]
         for start in range(offsets[tile], offsets[tile + 1], CHUNK):
             count = min(CHUNK, offsets[tile + 1] - start)
-            rows[: count * stride] = F0
-            if alive.any():
+            _zero(rows, count * stride)
+            if _some(alive):
                 _load(entries, order, records, colors, start, count, geometry, by_entry, channels)
             for n in range(SUBS):
                 if not alive[n]:

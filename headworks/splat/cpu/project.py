@@ -52,7 +52,9 @@ def project(
     margin_x, margin_y = TAN_MARGIN * 0.5 * width / fx, TAN_MARGIN * 0.5 * height / fy
     right, left = (width - cx) / fx + margin_x, cx / fx + margin_x
     bottom, top = (height - cy) / fy + margin_y, cy / fy + margin_y
-    V = view.astype(np.float64)
+    V = np.empty((3, 4))
+    for q in range(12):
+        V[q // 4, q % 4] = view[q // 4, q % 4]
     R = np.empty(9)
     bad[thread] = -1
     for i in range(n * thread // threads, n * (thread + 1) // threads):
@@ -146,14 +148,17 @@ def project_backward(
     margin_x, margin_y = TAN_MARGIN * 0.5 * width / fx, TAN_MARGIN * 0.5 * height / fy
     right, left = (width - cx) / fx + margin_x, cx / fx + margin_x
     bottom, top = (height - cy) / fy + margin_y, cy / fy + margin_y
-    V = view.astype(np.float64)
+    V = np.empty((3, 4))
+    for q in range(12):
+        V[q // 4, q % 4] = view[q // 4, q % 4]
     R, H = np.empty(9), np.empty(9)
     M, Mc, dMc = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     P = np.empty((2, 3))
     dP = np.empty((2, 3))
     gV = np.empty((3, 4))
     for chunk in range(thread, VIEW_CHUNKS, threads):
-        gV[:] = 0.0
+        for q in range(12):
+            gV[q // 4, q % 4] = 0.0
         for i in range(n * chunk // VIEW_CHUNKS, n * (chunk + 1) // VIEW_CHUNKS):
             for k in range(3):
                 g_means[i, k] = 0.0
@@ -162,6 +167,10 @@ def project_backward(
                 g_quats[i, k] = 0.0
             g_opacities[i] = 0.0
             if radii[i, 0] == 0 and radii[i, 1] == 0:
+                continue
+            hidden = g_means2d[i, 0] == 0 and g_means2d[i, 1] == 0 and g_conics[i, 0] == 0
+            hidden = hidden and g_conics[i, 1] == 0 and g_conics[i, 2] == 0
+            if hidden and g_opacities2d[i] == 0 and g_depths[i] == 0:
                 continue
             x0, y0, z0 = float(means[i, 0]), float(means[i, 1]), float(means[i, 2])
             qw, qx, qy, qz = (
@@ -276,4 +285,5 @@ def project_backward(
             g_quats[i, 1] = (gx - along * qx) / norm
             g_quats[i, 2] = (gy - along * qy) / norm
             g_quats[i, 3] = (gz - along * qz) / norm
-        g_views[chunk] = gV
+        for q in range(12):
+            g_views[chunk, q // 4, q % 4] = gV[q // 4, q % 4]
