@@ -154,7 +154,7 @@ def _facts(
         )
     untracked = meta.get("untracked", 0)
     lost = f", {untracked} more lost by the tracker" if untracked else ""
-    facts["Measured"] = f"{meta['frames']} pictures{lost}"
+    facts["Measured"] = f"{meta['frames']} picture{'s' * (meta['frames'] != 1)}{lost}"
     return facts
 
 

@@ -27,7 +27,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
 PROTOCOL_TEXT = {
     "held_out_frames": "frames held out in time",
     "held_out_cameras": "cameras held out",
-    "train_view": "training view",
+    "train_view": "the training view",
 }
 _FOLDER = Path(__file__).parent / "templates"
 

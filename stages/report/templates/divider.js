@@ -28,6 +28,8 @@ for (const pair of document.querySelectorAll("[data-divider]")) {
   pair.addEventListener("pointermove", (event) => {
     if (pair.hasPointerCapture(event.pointerId)) follow(event);
   });
+  const image = pair.querySelector("img");
+  pair.style.setProperty("--ratio", image.getAttribute("height") / image.getAttribute("width"));
   pair.append(handle, slider);
   pair.classList.add("live");
   show(50);
