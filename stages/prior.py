@@ -62,6 +62,7 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     people = [_load(head, tracks[name], folder) for name, folder in members.items()]
     config = PriorConfig(**params.model_dump())
     prior, binding, curves = train_prior(head, people, config, context.seed, context.progress)
+    out.mkdir(parents=True, exist_ok=True)
     save_prior(out / "prior.safetensors", prior, binding)
     write_table(out / "curves.parquet", pl.DataFrame([vars(c) for c in curves]))
     _samples(out / "samples.png", head, prior, binding, people)
