@@ -25,7 +25,7 @@ STYLES: dict[str, dict[str, float]] = {
     "crop": {"top": 20, "side": 8, "fringe": 22, "end": 0, "curl": 0},
     "receding": {"top": 5, "side": 7, "fringe": -24, "end": 0, "curl": 0},
     "curly": {"top": 30, "side": 22, "fringe": 6, "end": 0, "curl": 11},
-    "afro": {"top": 48, "side": 40, "fringe": 4, "end": 0, "curl": 7},
+    "afro": {"top": 46, "side": 38, "fringe": 4, "end": 0, "curl": 12},
     "bob": {"top": 16, "side": 13, "fringe": 12, "end": -78, "curl": 0, "part": 8},
     "medium": {"top": 17, "side": 13, "fringe": 0, "end": -118, "curl": 0, "part": -22},
     "long": {"top": 15, "side": 12, "fringe": 0, "end": -205, "curl": 0, "part": 0},
@@ -182,10 +182,10 @@ def _cap(rest: Array, weights: Array, style: dict[str, float], seed: int) -> Hai
                    (5.0, 60.0, 1.0), seed + 2)  # fmt: skip
     bumps = 0.10 * clumps
     if parted:
-        groove = np.exp(-(((p[:, 0] - style["part"]) / 4.0) ** 2)) * smoothstep(p[:, 2], -50, -10)
-        bumps = bumps - 0.75 * groove
+        groove = np.exp(-(((p[:, 0] - style["part"]) / 3.0) ** 2)) * smoothstep(p[:, 2], -50, -10)
+        bumps = bumps - 0.45 * groove
     if style["curl"]:
-        bumps = 0.34 * noise(p, style["curl"], seed + 3, 2)
+        bumps = 6.0 / style["top"] * noise(p, style["curl"], seed + 3, 2)
     offset = rise * thick * (1 + bumps) - 2.5 + 3.0 * smoothstep(inside, -3.0, 1.0)
     vertices = points + _normals(points, shell.faces) * offset[:, None]
     own = (weights[shell.parents] * shell.shares[..., None]).sum(1)

@@ -23,7 +23,7 @@ TEXTURE = 1024
 
 # What distinguishes the mean man from the mean woman, in standard deviations of the modes.
 _MASCULINE = {
-    "size": 0.7, "face_height": 0.35, "bizygomatic": 0.4, "bigonial": 0.8, "chin_height": 0.4,
+    "size": 0.7, "face_height": 0.35, "bizygomatic": 0.4, "bigonial": 1.0, "chin_height": 0.4,
     "chin_width": 0.5, "chin_protrusion": 0.3, "nose_length": 0.2, "nose_protrusion": 0.3,
     "nose_width": 0.4, "bridge_height": 0.4, "brow_ridge": 0.9, "brow_height": -0.6,
     "forehead_slope": 0.4, "upper_lip": -0.5, "lower_lip": -0.5, "lip_protrusion": -0.2,
@@ -99,7 +99,7 @@ def make_person(seed: int, texture: int = TEXTURE) -> Person:
     head = load_head("procedural")
     masculine = float(rng.choice([-1, 1]) * rng.uniform(0.4, 1.0))
     lean = np.array([_MASCULINE.get(name, 0.0) for name in IDENTITY_NAMES])
-    codes = np.clip(rng.normal(0, 0.85, len(lean)), -2.2, 2.2) + masculine * lean
+    codes = np.clip(rng.normal(0, 1.0, len(lean)), -2.3, 2.3) + masculine * lean
     identity = torch.from_numpy(codes.astype(np.float32))
     age = float(rng.beta(1.6, 2.4))
     tone = float(rng.uniform(0, 1))
@@ -124,7 +124,7 @@ def make_person(seed: int, texture: int = TEXTURE) -> Person:
     if masculine > 0:
         stubble = float(rng.uniform(0.0, 0.55))
         if rng.uniform() < 0.3:
-            beard, stubble = float(rng.uniform(2.0, 9.0)), 0.75
+            beard, stubble = float(rng.uniform(1.5, 7.0)), 0.6
     iris = {"brown": 2.0, "dark": 1.0, "hazel": 1.0, "green": 0.7, "blue": 1.2, "grey": 0.7}
     if dark:
         iris = {"brown": 2.0, "dark": 3.0}

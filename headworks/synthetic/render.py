@@ -204,7 +204,7 @@ def head_materials(head: HeadModel) -> NDArray[np.int64]:
     by_region = dict.fromkeys(REGIONS, shading.SKIN)
     by_region |= {
         "lips": shading.LIP, "eyes": shading.EYE, "teeth": shading.WET, "tongue": shading.WET,
-        "mouth_inner": shading.WET, "torso": shading.CLOTH,
+        "mouth_inner": shading.CLOTH, "torso": shading.CLOTH,
     }  # fmt: skip
     table = np.array([by_region[name] for name in REGIONS])
     return table[head.face_regions.numpy()]
@@ -242,7 +242,7 @@ def ambient_occlusion() -> NDArray[np.float32]:
     open_share = seen / np.maximum(total, 1e-9)
     occlusion = 0.25 + 0.75 * open_share
     # Inside the mouth it is dark while closed, but pictures show it open.
-    for name, least in (("mouth_inner", 0.4), ("tongue", 0.6), ("lips", 0.65), ("teeth", 0.75)):
+    for name, least in (("mouth_inner", 0.4), ("tongue", 0.5), ("lips", 0.65), ("teeth", 0.75)):
         members = np.unique(faces[head.region_faces(name).numpy()])
         occlusion[members] = np.maximum(occlusion[members], least)
     return np.clip(occlusion, 0, 1).astype(np.float32)

@@ -96,6 +96,8 @@ def beard_mask(p: Array) -> Array:
     area = smoothstep(cheek_line - y, 0, 7) * smoothstep(z, -2, 10)
     area *= smoothstep(y + 0.25 * (z - 40), -116, -98)
     around_mouth = np.exp(-(((x / 27) ** 2 + ((y + 43.5) / 9.5) ** 2) ** 2))
+    # A moustache is thinner than the beard on the chin.
+    area *= 1 - 0.42 * smoothstep(y, -44, -38) * smoothstep(x, 34, 24)
     return area * (1 - smoothstep(around_mouth, 0.05, 0.5))
 
 
@@ -212,7 +214,7 @@ def _paint_parts(canvas: Canvas, color: Array, style: SkinStyle, seed: int) -> A
     color[teeth] = _mix(color[teeth], np.array([0.62, 0.30, 0.30]), gum)
     tongue = canvas.of("tongue")
     color[tongue] = (
-        np.array([0.66, 0.32, 0.32]) * (1 + 0.1 * noise(p[tongue], 2, seed + 2))[:, None]
+        np.array([0.55, 0.26, 0.26]) * (1 + 0.1 * noise(p[tongue], 2, seed + 2))[:, None]
     )
     eyes = canvas.of("eyes")
     color[eyes] = _eye_colours(p[eyes], style, seed)

@@ -84,7 +84,11 @@ def _lids(face: _Face, upper: float, lower: float) -> Points:
     closed = 0.82 * bottom + 0.18 * top
     closed = anatomy.on_lid_sphere(closed, anatomy.LID_RADIUS)
     # Canthi stay; the way of each ring is that of the margin, less and less outwards.
-    steps_up = closed - top
+    # The upper lid goes a little over the lower, so that people of taller lids close them too.
+    over = 0.5 * np.sin(np.pi * np.linspace(0, 1, n + 1))
+    covered = closed - over[:, None] * [0, 1, 0]
+    steps_up = anatomy.on_lid_sphere(covered, anatomy.LID_RADIUS + 0.1) - top
+    steps_up[[0, -1]] = 0
     steps_down = (closed - bottom)[n - 1 : 0 : -1]
     way = np.concatenate([upper * steps_up, lower * steps_down])
     for k, follow in enumerate(_LID_FOLLOW):

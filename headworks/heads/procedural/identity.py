@@ -158,7 +158,7 @@ FIELDS: dict[str, Field] = {
         _bump((-32, 40, 93), (18, 8, 20), (0, -0.8, 0)),
     ),
 }
-_LID_MODES = {"lid_height": 1.25, "lid_lower": -0.7, "eye_width": 1.1, "canthal_tilt": 1.0}
+_LID_MODES = {"lid_height": 0.8, "lid_lower": -0.5, "eye_width": 1.1, "canthal_tilt": 1.0}
 IDENTITY_NAMES = (*FIELDS, *_LID_MODES)
 
 

@@ -2,39 +2,99 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RBFInterpolator
 
 from headworks.heads.procedural.anatomy import control_points
 
 Points = NDArray[np.float64]
 
-CENTRE = np.array([0.0, 0.0, 0.0])
+_SMOOTHING = 2e-6
+"""How far the surface may miss its points in favour of smoothness (weight on the diagonal)."""
+
+
+@numba.njit(cache=True)
+def _fit(rays: Points, values: Points, smoothing: float) -> Points:
+    """Weights of the cubic radial basis and of its linear part, [N + 4].
+
+    Gaussian elimination with row pivoting; written out because the threads of a BLAS change the
+    last bits of a result, and with them the digest of the head.
+    """
+    count = len(rays)
+    size = count + 4
+    a = np.zeros((size, size + 1))
+    for i in range(count):
+        for j in range(count):
+            gap = 0.0
+            for d in range(3):
+                gap += (rays[i, d] - rays[j, d]) ** 2
+            a[i, j] = gap * np.sqrt(gap)
+        a[i, i] += smoothing
+        a[i, count] = a[count, i] = 1.0
+        for d in range(3):
+            a[i, count + 1 + d] = a[count + 1 + d, i] = rays[i, d]
+        a[i, size] = values[i]
+    for column in range(size):
+        pivot = column
+        for row in range(column + 1, size):
+            if abs(a[row, column]) > abs(a[pivot, column]):
+                pivot = row
+        if pivot != column:
+            for k in range(column, size + 1):
+                a[column, k], a[pivot, k] = a[pivot, k], a[column, k]
+        for row in range(column + 1, size):
+            factor = a[row, column] / a[column, column]
+            if factor != 0.0:
+                for k in range(column, size + 1):
+                    a[row, k] -= factor * a[column, k]
+    weights = np.zeros(size)
+    for row in range(size - 1, -1, -1):
+        total = a[row, size]
+        for k in range(row + 1, size):
+            total -= a[row, k] * weights[k]
+        weights[row] = total / a[row, row]
+    return weights
+
+
+@numba.njit(cache=True)
+def _evaluate(directions: Points, rays: Points, weights: Points, out: Points) -> None:
+    count = len(rays)
+    for i in range(len(directions)):
+        total = weights[count]
+        for d in range(3):
+            total += weights[count + 1 + d] * directions[i, d]
+        for j in range(count):
+            gap = 0.0
+            for d in range(3):
+                gap += (directions[i, d] - rays[j, d]) ** 2
+            total += weights[j] * gap * np.sqrt(gap)
+        out[i] = total
 
 
 class SkinSurface:
-    """Star-shaped surface x = CENTRE + r(d) d through given points and their mirror images.
+    """Star-shaped surface x = r(d) d through given points and their mirror images.
 
     A cubic radial basis interpolates r over unit directions, so there is no pole and no seam.
     """
 
-    def __init__(self, points: Points | None = None, smoothing: float = 2e-6) -> None:
+    def __init__(self, points: Points | None = None, smoothing: float = _SMOOTHING) -> None:
         half = control_points() if points is None else points
         mirrored = half[half[:, 0] > 1e-9] * [-1, 1, 1]
-        both = np.concatenate([half, mirrored]) - CENTRE
+        both = np.concatenate([half, mirrored])
         radius = np.linalg.norm(both, axis=1)
-        self._spline = RBFInterpolator(
-            both / radius[:, None], radius, kernel="cubic", smoothing=smoothing
-        )
+        self._rays = both / radius[:, None]
+        self._weights = _fit(self._rays, radius, smoothing)
 
     def radius(self, directions: Points) -> Points:
         """[N, 3] unit directions -> [N] mm."""
-        return self._spline(directions)
+        out = np.empty(len(directions))
+        _evaluate(np.ascontiguousarray(directions, np.float64), self._rays, self._weights, out)
+        return out
 
     def points(self, directions: Points) -> Points:
         """[N, 3] unit directions -> [N, 3] mm on the skin."""
-        return CENTRE + directions * self.radius(directions)[:, None]
+        return directions * self.radius(directions)[:, None]
 
     def side(self, yz: Points) -> Points:
         """How far the skin reaches to the left at given y, z near the ear, [N, 2] -> [N] mm."""
@@ -50,12 +110,8 @@ class SkinSurface:
         z = np.broadcast_to(np.asarray(guess, np.float64), len(xy)).copy()
         for _ in range(25):
             point = np.column_stack([xy, z])
-            ray = point / np.linalg.norm(point, axis=1, keepdims=True)
-            hit = ray * self.radius(ray)[:, None]
+            distance = np.linalg.norm(point, axis=1)
+            ray = point / distance[:, None]
             # Move along z by how much the ray through the current point over- or undershoots.
-            z += (
-                0.8
-                * (np.linalg.norm(hit, axis=1) - np.linalg.norm(point, axis=1))
-                / np.maximum(ray[:, 2], 0.35)
-            )
+            z = z + 0.8 * (self.radius(ray) - distance) / np.maximum(ray[:, 2], 0.35)
         return np.column_stack([xy, z])
