@@ -31,12 +31,16 @@ _DETECTION_SIDE = 512
 _BOX_OFFSET = (0.0, -0.16)
 _BOX_SIDE = 2.74
 # Start boxes: shifts in box sides and relative sizes.
-_SHIFTS = ((0.0, 0.0), (-0.04, 0.0), (0.04, 0.0), (0.0, -0.04), (0.0, 0.04))
+_SHIFTS = ((-0.03, -0.03), (0.03, -0.03), (-0.03, 0.03), (0.03, 0.03))
 _SIZES = (0.94, 1.0, 1.06)
 # A spread of this fraction of the interocular distance between starts halves the confidence.
 _HALF_SPREAD = 0.05
 # Below this mean confidence the starts do not agree on a face at all.
 _LEAST_AGREEMENT = 0.5
+# While the starts agree this well the face is followed without the detector, which looks again
+# after so many frames.
+_FOLLOWED = 0.8
+_LOOK_AGAIN = 8
 
 # iBUG 68 point that takes each point's place in the mirror image.
 MIRROR = np.array(
@@ -97,20 +101,24 @@ def detect(
     points = np.full((len(frames), 68, 3), np.nan, np.float32)
     boxes = np.full((len(frames), 4), np.nan, np.float32)
     previous: NDArray[np.float64] | None = None
+    followed = 0
     for t, frame in enumerate(frames):
-        found = _one(frame, previous)
-        previous = None
+        found = _one(frame, previous, look=followed % _LOOK_AGAIN == 0)
+        previous, sure = None, False
         if found is not None:
             points[t], boxes[t] = found
-            previous = found[0][:, :2].astype(np.float64)
+            previous = found[0][:, :2]
+            sure = found[0][:, 2].mean() > _FOLLOWED
+        followed = followed + 1 if sure else 0
         if progress is not None:
             progress((t + 1) / len(frames))
     return points, boxes
 
 
 def _one(
-    frame: NDArray[np.uint8], previous: NDArray[np.float64] | None
+    frame: NDArray[np.uint8], previous: NDArray[np.float64] | None, look: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Points [68, 3] and box [4]; starts from the detector where told to look or else lost."""
     import cv2
 
     height, width = frame.shape[:2]
@@ -123,23 +131,31 @@ def _one(
     mirrored = np.ascontiguousarray(large[:, ::-1])
 
     # A face seen a moment ago is where the landmarks were, turned too far for the detector or not.
-    detected = detect_faces(frame, _DETECTION_SIDE)
-    starts = [main_face(detected, previous) * scale] if len(detected) else []
-    if previous is not None:
-        starts.append(landmark_box(previous * scale))
-    for start in starts:
-        # One round moves the box from where it was seen to where the landmarks say.
-        rough = _runs(large, mirrored, start, _SHIFTS, (1.0,)).mean(0)
-        box = landmark_box(rough)
-        runs = _runs(large, mirrored, box, _SHIFTS, _SIZES)
-        mean = runs.mean(0)
-        spread = np.sqrt(((runs - mean) ** 2).sum(-1).mean(0))
-        iod = np.linalg.norm(mean[36] - mean[45])
-        confidence = 1 / (1 + (spread / max(_HALF_SPREAD * iod, 1e-6)) ** 2)
-        if plausible_face(mean) and confidence.mean() > _LEAST_AGREEMENT:
-            points = np.concatenate([mean / scale, confidence[:, None]], 1)
-            return points, landmark_box(mean) / scale
+    known = [] if previous is None else [landmark_box(previous * scale)]
+    for source in ("detector", "previous") if look or not known else ("previous", "detector"):
+        starts = known
+        if source == "detector":
+            detected = detect_faces(frame, _DETECTION_SIDE)
+            starts = [main_face(detected, previous) * scale] if len(detected) else []
+        for start in starts:
+            mean, confidence = _from(large, mirrored, start)
+            if plausible_face(mean) and confidence.mean() > _LEAST_AGREEMENT:
+                points = np.concatenate([mean / scale, confidence[:, None]], 1)
+                return points, landmark_box(mean) / scale
     return None
+
+
+def _from(
+    large: NDArray[np.uint8], mirrored: NDArray[np.uint8], start: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean landmarks [68, 2] and confidence [68], searched from a box."""
+    # One round moves the box from where it was seen to where the landmarks say.
+    rough = _runs(large, mirrored, start, ((0.0, 0.0),), (1.0,)).mean(0)
+    runs = _runs(large, mirrored, landmark_box(rough), _SHIFTS, _SIZES)
+    mean = runs.mean(0)
+    spread = np.sqrt(((runs - mean) ** 2).sum(-1).mean(0))
+    iod = np.linalg.norm(mean[36] - mean[45])
+    return mean, 1 / (1 + (spread / max(_HALF_SPREAD * iod, 1e-6)) ** 2)
 
 
 def main_face(

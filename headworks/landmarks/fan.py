@@ -63,12 +63,13 @@ def detect(
     Source: Bulat and Tzimiropoulos, How far are we from solving the 2D & 3D face alignment
         problem?, 2017.
     """
+    weights_path()
+
     import cv2
     import face_alignment
 
     from headworks.device import default_device
 
-    weights_path()
     network = face_alignment.FaceAlignment(
         face_alignment.LandmarksType.TWO_D,
         device=str(default_device()),
