@@ -7,6 +7,7 @@ the Gaussian-splatting papers do, and so reads a little higher on frames with a 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from torch.nn import functional
 
 WINDOW = 11
 SIGMA = 1.5
+_WEIGHTS = [math.exp(-((i - WINDOW // 2) ** 2) / (2 * SIGMA**2)) for i in range(WINDOW)]
+TAPS = tuple(weight / sum(_WEIGHTS) for weight in _WEIGHTS)
+"""The window along one axis; sums to 1."""
 C1 = 0.01**2
 C2 = 0.03**2
 MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -127,16 +131,22 @@ class _GaussianBlur(torch.autograd.Function):
 
 
 def _window_sums(image: Tensor, padding: int) -> Tensor:
-    centred = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = torch.exp(-(centred**2) / (2 * SIGMA**2))
-    taps = (weights / weights.sum()).tolist()
     image = functional.pad(image, (padding,) * 4)
+    height, width = image.shape[-2:]
+    if min(height, width) < WINDOW:
+        raise ValueError(f"SSIM needs sides of at least {WINDOW} pixels")
+    if image.device.type != "cpu":
+        return _blurred(image)
+    # One plane after the other stays in the cache.
+    planes = [_blurred(plane) for plane in image.flatten(0, 1)]
+    return torch.stack(planes).unflatten(0, image.shape[:2])
+
+
+def _blurred(image: Tensor) -> Tensor:
     for axis in (-1, -2):
         length = image.shape[axis] - WINDOW + 1
-        if length < 1:
-            raise ValueError(f"SSIM needs sides of at least {WINDOW} pixels")
-        total = image.narrow(axis, 0, length) * taps[0]
+        total = image.narrow(axis, 0, length) * TAPS[0]
         for offset in range(1, WINDOW):
-            total.add_(image.narrow(axis, offset, length), alpha=taps[offset])
+            total.add_(image.narrow(axis, offset, length), alpha=TAPS[offset])
         image = total
     return image

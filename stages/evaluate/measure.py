@@ -91,7 +91,7 @@ def frame_scores(
     target, alpha = subject.target(pair)
     masks: dict[Scope, pixel.Mask | None] = {
         "fg": foreground_mask(alpha),
-        "face": face_mask(subject.landmarks[pair], *subject.size),
+        "face": face_mask(subject.face_landmarks[pair], *subject.size),
     }
     out: dict[str, list[Score]] = {}
     for name, method in methods.items():

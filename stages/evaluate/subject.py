@@ -31,7 +31,8 @@ class Subject:
     Attributes:
         rgb: lazy uint8 [T, C, H, W, 3]. alpha: lazy uint8 [T, C, H, W] that metrics take as true.
         matte: lazy uint8 [T, C, H, W] of the matting stage. alpha_source: "truth" or "matte".
-        landmarks: [T, C, 68, 3]. rows: (t, c) -> row of frames.parquet. train: tracked training
+        landmarks: [T, C, 68, 3] as detected. face_landmarks: those that bound the face scope (exact
+        ones where there are). rows: (t, c) -> row of frames.parquet. train: tracked training
         pictures. test: every picture to evaluate. chosen: those measured, evenly spaced.
         untracked: pictures to evaluate that the tracker lost.
     """
@@ -41,6 +42,7 @@ class Subject:
     matte: Any
     alpha_source: str
     landmarks: NDArray[np.float32]
+    face_landmarks: NDArray[np.float32]
     rows: dict[Pair, dict[str, Any]]
     train: list[Pair]
     test: list[Pair]
@@ -118,7 +120,8 @@ def load_subject(inputs: Inputs, max_frames: int) -> Subject:
     rgb = open_arrays(ingest / "frames.zarr")["rgb"]
     matte = open_arrays(Path(inputs["matting"]) / "mattes.zarr")["alpha"]
     truth = ingest / "truth" / "truth.zarr"
-    alpha, source = (open_arrays(truth)["alpha"], "truth") if truth.exists() else (matte, "matte")
+    exact = truth.exists()
+    alpha, source = (open_arrays(truth)["alpha"], "truth") if exact else (matte, "matte")
     if alpha.shape != rgb.shape[:4]:
         raise ArtifactError(f"{inputs['matting']}: mattes {alpha.shape}, frames {rgb.shape[:4]}")
     landmarks = read_array(
@@ -140,6 +143,7 @@ def load_subject(inputs: Inputs, max_frames: int) -> Subject:
         matte=matte,
         alpha_source=source,
         landmarks=landmarks,
+        face_landmarks=read_array(truth, "landmarks", landmarks.shape) if exact else landmarks,
         rows=rows,
         train=train,
         test=test,
