@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headworks.cameras import Camera, look_at
 from headworks.heads import HeadModel, HeadPose, load_head
 from headworks.heads.base import REGIONS
+from headworks.heads.procedural.mesh import smoothstep
 from headworks.mesh import rasterize_mesh
 from headworks.synthetic import shading
 from headworks.synthetic.noise import noise
@@ -186,6 +187,7 @@ def _static(person: Person) -> _Static:
     count = len(head.template)
     occlusion = ambient_occlusion()
     strand = np.zeros((count, 3))
+    strand[:, 2] = smoothstep(head.template[:, 1].double().numpy(), -0.135, -0.10)
     if person.hair is not None:
         hair = person.hair
         faces = np.concatenate([faces, hair.faces + count])

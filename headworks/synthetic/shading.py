@@ -22,7 +22,8 @@ def shade(
     Args:
         face_ids [H, W], bary [H, W, 3]: from the z-buffer. faces [F, 3], corner_uv [F, 3, 2].
         positions, normals [V, 3]: world. occlusion [V] in [0, 1]. material [F].
-        strand [V, 3], flow [V, 3]: of hair vertices. albedo [S, S, 3] linear.
+        strand [V, 3], flow [V, 3]: of hair vertices; strand[:, 2] scales the
+        sheen of hair, and how far skin is skin (0 under clothes). albedo [S, S, 3] linear.
         strands [A, B] brightness over strand coordinates. hair_colour [3] linear.
         eye [3]: camera centre. light [3]: unit direction to the key light. key, fill,
         ambient_up, ambient_down: linear intensities [3]. gloss: strength of the skin's shine.
@@ -41,13 +42,14 @@ def shade(
             if f < 0:
                 continue
             kind = material[f]
-            u = v = ao = 0.0
+            u = v = ao = soft = 0.0
             n[:] = 0.0
             p[:] = 0.0
             for i in range(3):
                 w = bary[y, x, i]
                 vertex = faces[f, i]
                 ao += w * occlusion[vertex]
+                soft += w * strand[vertex, 2]
                 u += w * corner_uv[f, i, 0]
                 v += w * corner_uv[f, i, 1]
                 for d in range(3):
@@ -67,7 +69,7 @@ def shade(
             nh = max(0.0, n[0] * half[0] + n[1] * half[1] + n[2] * half[2])
             shine = 0.0
             if kind == HAIR:
-                a = b = sheen = 0.0
+                a = b = 0.0
                 t[:] = 0.0
                 # Coordinates around the crown wrap: unwrap against the first corner.
                 first = strand[faces[f, 0], 0]
@@ -81,7 +83,6 @@ def shade(
                         s += 1.0
                     a += w * s
                     b += w * strand[vertex, 1]
-                    sheen += w * strand[vertex, 2]
                     for d in range(3):
                         t[d] += w * flow[vertex, d]
                 t -= n * (t * n).sum()
@@ -100,7 +101,7 @@ def shade(
                 th = t[0] * half[0] + t[1] * half[1] + t[2] * half[2]
                 shift = 0.10 * (tone - 1.0)
                 sine = np.sqrt(max(0.0, 1 - (th + shift) ** 2))
-                shine = 0.09 * sheen * sine**60 * tone * max(0.0, min(1.0, lit * 2 + 0.3))
+                shine = 0.09 * soft * sine**60 * tone * max(0.0, min(1.0, lit * 2 + 0.3))
                 diffuse = 0.25 + 0.75 * max(0.0, min(1.0, (lit + 0.25) / 1.25))
                 lit = diffuse * (0.55 + 0.45 * max(0.0, facing))
                 ao = 0.85
@@ -119,7 +120,7 @@ def shade(
                             base[d] += w * albedo[yi, xi, d]
                 if kind in (SKIN, LIP):
                     rim = (1 - max(0.0, facing)) ** 3
-                    shine = gloss * (0.10 * nh**18 + 0.12 * rim * max(0.0, lit))
+                    shine = soft * gloss * (0.10 * nh**18 + 0.12 * rim * max(0.0, lit))
                     if kind == LIP:
                         shine += gloss * 0.16 * nh**40
                 elif kind == EYE:
@@ -130,7 +131,7 @@ def shade(
                 wrap = 0.0
                 if kind in (SKIN, LIP):
                     # Light bleeds through skin past the terminator, red the furthest.
-                    wrap = 0.26 if d == 0 else 0.12
+                    wrap = soft * (0.26 if d == 0 else 0.12)
                 diffuse = lit if kind == HAIR else max(0.0, (lit + wrap) / (1 + wrap))
                 around = ambient_down[d] + (ambient_up[d] - ambient_down[d]) * up
                 front = fill[d] * max(0.0, facing)

@@ -96,8 +96,8 @@ def beard_mask(p: Array) -> Array:
     area = smoothstep(cheek_line - y, 0, 7) * smoothstep(z, -2, 10)
     area *= smoothstep(y + 0.25 * (z - 40), -116, -98)
     around_mouth = np.exp(-(((x / 27) ** 2 + ((y + 43.5) / 9.5) ** 2) ** 2))
-    # A moustache is thinner than the beard on the chin.
-    area *= 1 - 0.42 * smoothstep(y, -44, -38) * smoothstep(x, 34, 24)
+    # The upper lip keeps stubble, too thin for the beard's shell.
+    area *= 1 - 0.72 * smoothstep(y, -46, -38) * smoothstep(x, 36, 27)
     return area * (1 - smoothstep(around_mouth, 0.05, 0.5))
 
 

@@ -315,10 +315,10 @@ def torso(border: Points, rows: int = 20) -> Part:
     points = smooth.reshape(-1, 3)
     faces = []
     for r in range(rows):
-        for c in range(n):
-            a, b = r * n + c, r * n + (c + 1) % n
+        for column in range(n):
+            a, b = r * n + column, r * n + (column + 1) % n
             # Mirrored diagonals on the two sides keep the mesh symmetric.
-            if c < n // 2:
+            if column < n // 2:
                 faces += [(a, a + n, b), (b, a + n, b + n)]
             else:
                 faces += [(a, a + n, b + n), (a, b + n, b)]
