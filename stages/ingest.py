@@ -153,7 +153,7 @@ def _photo(
     file: Path, index: int, params: IngestParams, found: _Rows, sources: list[dict[str, Any]]
 ) -> None:
     from headworks.formats.crops import apply_crop, choose_crop, content_rectangle
-    from headworks.formats.media import read_photo, source_facts
+    from headworks.formats.media import read_photo
 
     rgb, codec = read_photo(file)
     content = content_rectangle([rgb])
@@ -170,7 +170,15 @@ def _photo(
         time_s=0.0,
         split="train",
     )
-    sources.append(source_facts(file, codec))
+    sources.append(_source(file, codec, rgb))
+
+
+def _source(file: Path, codec: str, image: NDArray[np.uint8]) -> dict[str, Any]:
+    """Facts of a raw file, with the size of its upright images: trackers need their middle."""
+    from headworks.formats.media import source_facts
+
+    height, width = image.shape[:2]
+    return {**source_facts(file, codec), "width": width, "height": height}
 
 
 def _clip(
@@ -185,7 +193,7 @@ def _clip(
     import numpy as np
 
     from headworks.formats.crops import apply_crop, choose_crop, content_rectangle
-    from headworks.formats.media import clip_info, read_clip, source_facts
+    from headworks.formats.media import clip_info, read_clip
     from headworks.landmarks.faces import detect_faces
 
     info = clip_info(file)
@@ -213,7 +221,7 @@ def _clip(
         )
         if n % 16 == 0:
             context.progress(0.2 + 0.8 * n / count, f"{file.name}: frame {n} of {count}")
-    sources.append(source_facts(file, info.codec))
+    sources.append(_source(file, info.codec, samples[0]))
     return info.fps / params.stride if info.fps else None
 
 

@@ -91,6 +91,7 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
         options = Options(
             keyframes=params.keyframes,
             pixel_rounds=params.pixel_rounds,
+            outline=params.outline,
             weights=weights,
             photometric=PhotometricConfig(params.photometric_passes, params.photometric_size),
             seed=context.seed,
