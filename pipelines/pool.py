@@ -40,7 +40,6 @@ class _Worker:
         code = str(Path(__file__).resolve().parent.parent)
         paths = [code, *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
-
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.worker", str(root), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -141,6 +140,13 @@ class Pool:
         """Process ids of the living workers."""
         with self._lock:
             return [worker.process.pid for worker in self._all]
+
+    def abort(self) -> None:
+        """Kill all workers at once; safe in a signal handler (takes no lock)."""
+        self._closed = True
+        for worker in list(self._all):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.process.pid, signal.SIGKILL)
 
     def close(self, kill: bool = False) -> None:
         """End all workers: after their unit, or at once."""

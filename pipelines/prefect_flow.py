@@ -17,7 +17,15 @@ from typing import Any
 
 from pipelines.plan import Decision
 from pipelines.prefect_server import SETTINGS, PrivateServer, answers
-from pipelines.run import RETRIES, Attempts, Loop, ThreadSubmitter, backoff_s, may_retry
+from pipelines.run import (
+    RETRIES,
+    Attempts,
+    Loop,
+    ThreadSubmitter,
+    backoff_s,
+    may_retry,
+    stop_on_signals,
+)
 from pipelines.workspace import Workspace
 
 
@@ -151,6 +159,7 @@ def _flow(
     )
     def headworks_run() -> Any:
         submitter.task = supervise
+        stop_on_signals(attempts)  # Prefect has put its own handler of SIGTERM in place.
         loop.run(submitter)
         failed = loop.summary.count("failed", "blocked")
         return Failed(message=f"{failed} units failed or blocked") if failed else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import threading
 import time
 import uuid
@@ -205,6 +206,8 @@ class Attempts:
             try:
                 result = self.pool.run(spec, progress)
             except WorkerLostError as error:
+                if self.stopping.is_set():
+                    continue
                 result = {"status": "failed", "class": "lost", "message": str(error)}
             if result["status"] != "busy":
                 result["log"] = spec["log"]
@@ -494,6 +497,7 @@ def _work(
     )
     finished = False
     plain = ThreadSubmitter(attempts, loop.done)
+    handlers = stop_on_signals(attempts)
     try:
         if options.orchestrator == "prefect":
             from pipelines.prefect_flow import run_as_flow
@@ -506,9 +510,28 @@ def _work(
             loop.run(plain)
         finished = True
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         attempts.stopping.set()
         attempts.pool.close(kill=not finished)
         plain.close()
+
+
+def stop_on_signals(attempts: Attempts) -> dict[int, Any]:
+    """On SIGINT and SIGTERM end the workers first: whoever waits for them must not wait on.
+
+    Returns:
+        The handlers before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+
+    def stop(number: int, frame: object) -> None:
+        attempts.stopping.set()
+        attempts.pool.abort()
+        raise KeyboardInterrupt
+
+    return {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def _claim_hits(workspace: Workspace, decisions: dict[Unit, Decision], summary: Summary) -> None:

@@ -134,7 +134,7 @@ def test_an_interrupted_run_says_so_and_goes_on_later(toys: Toys) -> None:
     while not toys.computed() and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=15)[1]
     assert process.returncode == 130
     assert "stopped" in said
     toys.params("")

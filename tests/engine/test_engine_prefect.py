@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -89,6 +90,31 @@ def test_a_run_needs_no_server_set_up_first(toys: Toys) -> None:
     )
     mine = [p for p in left.stdout.split() if str(toys.root) in _cwd(p)]
     assert not mine
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_leaves_no_server_and_no_worker(toys: Toys, number: int) -> None:
+    toys.params("read: {wait_s: 60}")
+    process = subprocess.Popen(
+        toys.command("run"),
+        cwd=toys.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 180
+    while not toys.computed() and time.monotonic() < until:
+        time.sleep(0.1)
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(children) >= 2, "a worker and a server"
+    process.send_signal(number)
+    assert process.wait(20) == (-number if number == signal.SIGKILL else 130)
+    until = time.monotonic() + 10
+    while any(_cwd(pid) for pid in children) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(_cwd(pid) for pid in children)
 
 
 def _cwd(pid: str) -> str:
