@@ -15,11 +15,13 @@ def sphere(n: int = 12, radius: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     points = np.stack(
         [np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], -1
     )
+    index = np.arange(n * n).reshape(n, n)
+    index[:, 0], index[:, -1] = 0, n - 1  # one vertex per pole
     faces = []
     for i in range(n):
         for j in range(n - 1):
-            a, b = i * n + j, (i + 1) % n * n + j
-            faces += [[a, b, b + 1], [a, b + 1, a + 1]]
+            (a, d), (b, c) = index[i, j : j + 2], index[(i + 1) % n, j : j + 2]
+            faces += [f for f in ([a, b, c], [a, c, d]) if len(set(f)) == 3]
     return radius * points.reshape(-1, 3), np.array(faces)
 
 
@@ -140,7 +142,7 @@ def test_bad_input_is_named():
     vertices, faces = sphere(6)
     camera = Camera(orbit(0, 0, 0.5), intrinsics(50, 8, 8), 8, 8)
     with pytest.raises(ValueError, match="faces point at vertices"):
-        rasterize_mesh(vertices, faces + 1, camera)
+        rasterize_mesh(vertices, faces + len(vertices), camera)
     with pytest.raises(ValueError, match=r"vertices\[3\] is not finite"):
         rasterize_mesh(np.where(np.arange(len(vertices))[:, None] == 3, np.nan, vertices), faces,
                        camera)  # fmt: skip

@@ -1,4 +1,7 @@
-"""Triangle meshes on the CPU: z-buffer, barycentric interpolation, UV-map sampling."""
+"""Triangle meshes on the CPU: z-buffer, barycentric interpolation, UV-map sampling.
+
+Gradients to vertices, attributes and the outline are in `headworks.mesh.differentiable` (torch).
+"""
 
 from headworks.mesh.raster import MeshBuffers, interpolate, rasterize_mesh, rasterize_uv
 
