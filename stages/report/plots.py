@@ -53,6 +53,7 @@ def label(method: str) -> str:
 def plot_frames(subject: SubjectReport, path: Path) -> bool:
     """PSNR of every measured picture, per method; False where there are fewer than two."""
     import polars as pl
+    from matplotlib.ticker import MaxNLocator
 
     rows = subject.rows.filter(
         (pl.col("metric") == "psnr")
@@ -74,9 +75,10 @@ def plot_frames(subject: SubjectReport, path: Path) -> bool:
                     label=label(method) if camera == cameras[0] else None,
                     **style(method),
                 )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("frame of the source")
         axes.set_ylabel("PSNR (dB), higher is better")
-        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        figure.legend(ncols=3, loc="outside upper center")
         _save(figure, path)
     return True
 
@@ -92,7 +94,9 @@ def plot_curves(subject: SubjectReport, path: Path) -> bool:
         for number, stage in enumerate(stages):
             one = curves.filter(curves["stage"] == stage).sort("step")
             steps = [offset + step for step in one["step"].to_list()]
-            axes.plot(steps, one["psnr"].to_list(), color=AVATAR_STYLE["color"], linewidth=1.2)
+            few = {"marker": "o"} if len(one) < 3 else {}
+            line = {"color": AVATAR_STYLE["color"], "linewidth": 1.2, **few}
+            axes.plot(steps, one["psnr"].to_list(), **line)
             if number:
                 axes.axvline(offset, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
             axes.annotate(
@@ -105,6 +109,7 @@ def plot_curves(subject: SubjectReport, path: Path) -> bool:
                 color=MUTED,
             )
             offset = steps[-1] + 1
+        axes.set_xlim(left=0)
         axes.set_xlabel("step")
         axes.set_ylabel("training PSNR (dB)")
         _save(figure, path)
@@ -129,9 +134,7 @@ def plot_overview(subjects: Sequence[SubjectReport], path: Path) -> bool:
         axes.set_xlabel("PSNR (dB), higher is better")
         axes.grid(axis="y", visible=False)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
-        axes.legend(
-            handles.values(), handles.keys(), ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0)
-        )
+        figure.legend(handles.values(), handles.keys(), ncols=3, loc="outside upper center")
         _save(figure, path)
     return True
 
