@@ -163,3 +163,30 @@ def test_wrong_rules_are_noticed(wrong, monkeypatch):
         assert_parity(scene, 48, 48)
     monkeypatch.undo()
     assert_parity(scene, 48, 48)
+
+
+def test_gsplat_backend_needs_cuda_tensors():
+    with pytest.raises(ValueError, match="needs CUDA tensors"):
+        rasterization(*head(10, 16), 16, 16, backend="gsplat")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device for gsplat")
+@pytest.mark.parametrize("options", [{}, {"rasterize_mode": "antialiased"},
+                                     {"render_mode": "RGB+ED"}])  # fmt: skip
+def test_cpu_equals_gsplat_on_cuda(options):
+    scene = head(3000, 128)
+    ours = run(scene, 128, 128, torch.float32, backend="cpu", **options)
+    cuda = Scene(*(t.cuda() for t in scene))
+    leaves = cuda.leaves()
+    image, alpha, _ = rasterization(*leaves, 128, 128, backend="gsplat", **options)
+    generator = torch.Generator().manual_seed(5)
+    noise = [
+        torch.randn(t.shape, generator=generator, dtype=torch.float64).float().cuda()
+        for t in (image, alpha)
+    ]
+    ((image * noise[0]).sum() + (alpha * noise[1]).sum()).backward()
+    error = (image.detach().cpu().double() - ours.image).abs() / ours.image.abs().clamp_min(1.0)
+    assert error.mean() <= 1e-6
+    assert int((error.amax(-1) > 1e-4).sum()) <= 2
+    for name, leaf in zip(PARTS, leaves):
+        assert relative(ours.gradients[name], leaf.grad.cpu().double()) <= 5e-3, name
