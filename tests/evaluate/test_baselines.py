@@ -103,3 +103,25 @@ def test_bilinear_meets_pixel_centres_and_is_linear_between() -> None:
     image = np.arange(12, dtype=np.float32).reshape(3, 4)
     at = np.array([[0.5, 0.5], [3.5, 2.5], [1.0, 0.5], [0.5, 1.0], [-9, -9], [99, 99]])
     np.testing.assert_allclose(bilinear(image, at), [0, 11, 0.5, 2, 0, 11], atol=1e-6)
+
+
+def test_a_surface_behind_another_takes_none_of_its_colour() -> None:
+    """Two parallel squares; the near one, red, hides the left half of the far one."""
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * 0.1
+    near = square * (0.5, 1, 1) + (-0.05, 0, 0.02)
+    vertices = np.concatenate([square, near])
+    faces = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    uvs = np.concatenate([corners * (0.5, 1), corners * (0.5, 1) + (0.5, 0)])
+    camera = Camera(orbit(0, 0, 5.0), intrinsics(1200.0, 64, 64), 64, 64)
+    rgb = np.zeros((64, 64, 3), np.float32)
+    rgb[:, :32] = (1, 0, 0)
+    rgb[:, 32:] = (0, 1, 0)
+    view = TrainingView(vertices, camera, rgb, np.ones((64, 64), np.float32))
+    texture = gather_texture(faces, uvs, faces, [view], 32)
+    far = slice(0, 16)
+    assert texture.seen[8:24, 10:15].all()
+    assert not texture.seen[8:24, 1:7].any()
+    # Filled texels take the green of the seen half, not the red of what hides them.
+    assert texture.rgb[8:24, far, 1].mean() > 0.9
+    assert texture.rgb[8:24, 18:30, 0].mean() > 0.9
