@@ -75,7 +75,8 @@ def blend(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Front-to-back blending: image [H, W, X] over black, alpha [H, W]."""
     visible = (radii > 0).any(-1).nonzero()[:, 0]
-    visible = visible[torch.argsort(depths.detach()[visible], stable=True)]
+    # the order is defined on float32 depths, with ties in index order, whatever the dtype is
+    visible = visible[torch.argsort(depths.detach().float()[visible], stable=True)]
     low, high = means2d.detach() - radii, means2d.detach() + radii
     rows = []
     for top in range(0, height, TILE):
