@@ -35,10 +35,9 @@ def test_a_training_frame_is_its_own_nearest() -> None:
 
 
 def test_a_busy_expression_does_not_drown_a_quiet_one() -> None:
-    # Both vary by one spread; in raw units the first would decide alone.
-    train = states(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.1], [1.0, 0.1]]), np.zeros(4))
-    wanted = states(np.array([[0.45, 0.1]]), np.zeros(1))
-    assert NearestFrame.of(train).nearest(wanted) == 2
+    # In raw units the first coefficient, which varies ten times as much, would decide alone.
+    train = states(np.array([[0.0, 0.1], [1.0, 0.0]]), np.zeros(2))
+    assert NearestFrame.of(train).nearest(states(np.array([[0.55, 0.1]]), np.zeros(1))) == 0
 
 
 def test_head_pose_counts() -> None:
