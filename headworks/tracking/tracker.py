@@ -31,6 +31,7 @@ from headworks.tracking.photometric import PhotometricConfig, refine_photometric
 from headworks.tracking.points import concatenate
 from headworks.tracking.pose import root_from_motion, split_pose, torso_orientation, world_view
 from headworks.tracking.report import Tracked, measure
+from headworks.tracking.shoulders import fit_shoulders
 from headworks.tracking.silhouette import (
     outline_observations,
     scalp_vertices,
@@ -41,6 +42,7 @@ from headworks.tracking.torso import track_torso
 
 Array = NDArray[np.float64]
 MIN_PHOTOMETRIC_FRAMES = 8
+CLEAR_OF_CHIN_IOD = 0.1
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,14 @@ def track(
             lambda done, message: progress(0.2 + 0.3 * done, message),
         )  # fmt: skip
     world = world_view(state.translation[valid])
-    pose = split(head, view, state, world, gaze.eyes)
+    pose_of = split(head, view, state, world, gaze.eyes)
+    identity, rise = state.identity, 0.0
+    if options.outline:
+        chin = view.landmarks[:, 8, 1] + CLEAR_OF_CHIN_IOD * face_scale(view.landmarks)
+        identity, rise = fit_shoulders(
+            head, identity, pose_of, world, Ks, view.alpha, chin, np.flatnonzero(valid)
+        )
+    state, pose = replace(state, identity=identity), pose_of(identity, rise)
     progress(0.55, "torso tracked")
     if options.photometric.passes and len(view) >= MIN_PHOTOMETRIC_FRAMES:
         expression, pose, _ = refine_photometric(
@@ -193,20 +202,60 @@ def to_world(state: State, world: Array) -> tuple[Array, Array]:
     return back @ state.rotation, (state.translation - world[:3, 3]) @ back.T
 
 
-def split(head: HeadModel, view: View, state: State, world: Array, eyes: Array) -> HeadPose:
-    """The tracked head pose as torso and neck."""
+@dataclass(frozen=True)
+class _Split:
+    """Poses of all frames as torso and neck, for any identity and height of the torso."""
+
+    head: HeadModel
+    rotation: Array
+    translation: Array
+    root_rotation: Array
+    root_motion: Array
+    parts: list[slice]
+    jaw: Array
+    eyes: Array
+
+    def __call__(self, identity: Array, rise: float) -> HeadPose:
+        joint = self.head.joints[1].double().numpy() + np.einsum(
+            "k,kc->c", identity, self.head.joint_identity[:, 1].double().numpy()
+        )
+        # Runs of frames have references of their own, and so neck offsets of their own.
+        pieces = [
+            split_pose(
+                self.rotation[run],
+                self.translation[run],
+                joint,
+                self.root_rotation[run],
+                self.root_motion[run],
+                rise,
+            )
+            for run in self.parts
+        ]
+
+        def tensor(values: Array) -> torch.Tensor:
+            return torch.from_numpy(values.astype(np.float32))
+
+        jaw = np.zeros((len(self.jaw), 3))
+        jaw[:, 0] = self.jaw
+        return HeadPose(
+            tensor(np.concatenate([p.rotation for p in pieces])),
+            tensor(np.concatenate([p.translation for p in pieces])),
+            tensor(np.concatenate([p.neck for p in pieces])),
+            tensor(np.concatenate([p.neck_translation for p in pieces])),
+            tensor(jaw),
+            tensor(self.eyes),
+        )
+
+
+def split(head: HeadModel, view: View, state: State, world: Array, eyes: Array) -> _Split:
+    """The torso's own motion, and with it the tracked head pose as torso and neck."""
     rotation, translation = to_world(state, world)
-    neck_joint = head.joints[1].double().numpy() + np.einsum(
-        "k,kc->c", state.identity, head.joint_identity[:, 1].double().numpy()
-    )
     t = len(view)
     root_rotation, root_motion = np.empty((t, 3, 3)), np.zeros((t, 3))
-    parts = [np.empty((t, 3)) for _ in range(4)]
-    grey = grey_frames(view.rgb)
-    motion = track_torso(grey, view.alpha, view.landmarks, view.linked, view.rate)
-    # Each run of frames has its own reference, so its own torso orientation and neck offset.
+    motion = track_torso(grey_frames(view.rgb), view.alpha, view.landmarks, view.linked, view.rate)
     focal = state.focal * view.magnification
-    for run in runs(view.linked):
+    parts = runs(view.linked)
+    for run in parts:
         root_rotation[run], root_motion[run] = root_from_motion(
             motion.frames(run),
             torso_orientation(rotation[run]),
@@ -214,17 +263,7 @@ def split(head: HeadModel, view: View, state: State, world: Array, eyes: Array) 
             float(world[2, 3]),
             view.principal[run].mean(0),
         )
-        found = split_pose(
-            rotation[run], translation[run], neck_joint, root_rotation[run], root_motion[run]
-        )
-        for part, values in zip(
-            parts, (found.rotation, found.translation, found.neck, found.neck_translation)
-        ):
-            part[run] = values
-    jaw = np.zeros((t, 3))
-    jaw[:, 0] = state.jaw
-    r, s, n, m, j = (torch.from_numpy(x.astype(np.float32)) for x in (*parts, jaw))
-    return HeadPose(r, s, n, m, j, torch.from_numpy(eyes.astype(np.float32)))
+    return _Split(head, rotation, translation, root_rotation, root_motion, parts, state.jaw, eyes)
 
 
 def grey_frames(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
