@@ -57,25 +57,25 @@ def split_pose(
     neck_joint: Array,
     root_rotation: Array,
     root_motion: Array,
-    rise: float = 0.0,
+    offset: tuple[float, float] = (0.0, 0.0),
 ) -> PoseSplit:
     """Root and neck such that the head stands exactly where it was seen.
 
     The neck turns about its joint; its translation is zero on average over the frames, but for the
-    torso's rise.
+    torso's offset.
 
     Args:
         head_rotation: [T, 3, 3], head_translation: [T, 3], head to world. neck_joint: [3] rest.
         root_rotation: [T, 3, 3]. root_motion: [T, 3] how the root moves, up to a constant.
-        rise: metres by which the torso stands higher (world y) than the model's neck has it.
+        offset: metres (world x, y) by which the torso stands elsewhere than the neck has it.
     """
     neck = np.swapaxes(root_rotation, 1, 2) @ head_rotation
     lever = neck_joint - neck @ neck_joint  # where the turn about the joint puts the origin
     carried = np.einsum("txy,ty->tx", root_rotation, lever)
     base = (head_translation - root_motion - carried).mean(0)
-    translation = base + root_motion + np.array([0.0, rise, 0.0])
-    offset = np.einsum("tyx,ty->tx", root_rotation, head_translation - translation) - lever
-    return PoseSplit(rotations.log(root_rotation), translation, rotations.log(neck), offset)
+    translation = base + root_motion + np.array([*offset, 0.0])
+    shift = np.einsum("tyx,ty->tx", root_rotation, head_translation - translation) - lever
+    return PoseSplit(rotations.log(root_rotation), translation, rotations.log(neck), shift)
 
 
 def root_from_motion(

@@ -1,4 +1,4 @@
-"""How high the torso stands under the head, and how broad it is, from the matte below the chin.
+"""Where the torso stands under the head, and how broad it is, from the matte below the chin.
 
 Landmarks say nothing of it, and clothes hide the neck: the model's torso is placed where it covers
 the matte best, so that what is bound to it lies on the person.
@@ -21,11 +21,11 @@ Array = NDArray[np.float64]
 _SIDE = 96  # compared at this width: shoulders are large
 _FRAMES = 4
 _MODE_MOTION = 0.15  # a mode of the torso moves the head by less than this share
-_FIRST_RISE_M, _FIRST_MODE = 0.02, 1.0
+_FIRST_MOVE_M, _FIRST_MODE = 0.02, 1.0
 _HALVINGS = 3
 # The neck must not fold: it shortens by the rise over its length of some eight centimetres.
-_MOST_RISE_M, _MOST_MODE = 0.04, 2.5
-_PENALTY_RISE, _PENALTY_MODE = 4.0, 0.002  # IoU per metre^2 and per sigma^2
+_MOST_MOVE_M, _MOST_MODE = 0.04, 2.5
+_PENALTY_MOVE, _PENALTY_MODE = 4.0, 0.002  # IoU per metre^2 and per sigma^2
 _LEAST_TORSO = 0.02  # share of the picture that shows torso, below which it is left as it is
 
 
@@ -41,29 +41,29 @@ def torso_modes(head: HeadModel) -> NDArray[np.int64]:
 def fit_shoulders(
     head: HeadModel,
     identity: Array,
-    pose_of: Callable[[Array, float], HeadPose],
+    pose_of: Callable[[Array, tuple[float, float]], HeadPose],
     viewmat: Array,
     Ks: Array,
     alpha: NDArray[np.uint8],
     chin: Array,
     frames: NDArray[np.int64],
-) -> tuple[Array, float]:
-    """Identity with torso modes set, and how far the torso rises.
+) -> tuple[Array, tuple[float, float]]:
+    """Identity with torso modes set, and how far the torso is moved.
 
     Args:
-        head: the model. identity: [Ki]. pose_of: pose of all frames for an identity and a rise.
+        head: the model. identity: [Ki]. pose_of: pose of all frames for an identity and an offset.
         viewmat: [4, 4]. Ks: [T, 3, 3]. alpha: [T, H, W]. chin: [T] row below which torso is.
         frames: candidates to compare in.
 
     Returns:
-        identity [Ki], rise in metres. Both as given (and 0) where hardly any torso is seen.
+        identity [Ki], offset (x, y) in metres. As given (and 0) where hardly any torso is seen.
     """
     h, w = alpha.shape[1:3]
     some = frames[np.unique(np.linspace(0, len(frames) - 1, _FRAMES).astype(int))]
     below = [(np.arange(h)[:, None] > chin[t]) & np.ones((1, w), bool) for t in some]
     shown = np.mean([(b & (alpha[t] > 127)).mean() for b, t in zip(below, some)])
     if shown < _LEAST_TORSO:
-        return identity, 0.0
+        return identity, (0.0, 0.0)
     modes = torso_modes(head)
     lower = head.region_faces("torso", "neck", "skin", "scalp").numpy()
     corners = head.faces.numpy()[lower]
@@ -76,8 +76,8 @@ def fit_shoulders(
 
     def score(x: Array) -> float:
         shape = identity.copy()
-        shape[modes] = x[1:]
-        pose = pose_of(shape, float(x[0]))[torch.from_numpy(some)]
+        shape[modes] = x[2:]
+        pose = pose_of(shape, (float(x[0]), float(x[1])))[torch.from_numpy(some)]
         coefficients = torch.from_numpy(shape).float()[None].expand(len(some), -1)
         vertices = few.vertices(coefficients, neutral, pose).numpy()
         total = 0.0
@@ -87,13 +87,13 @@ def fit_shoulders(
             inside = np.where(masks[i], mattes[i], 0).astype(np.uint8)
             iou = intersection_over_union(covered & masks[i], inside)
             total += iou if np.isfinite(iou) else 0.0
-        penalty = _PENALTY_RISE * x[0] ** 2 + _PENALTY_MODE * (x[1:] ** 2).sum()
+        penalty = _PENALTY_MOVE * (x[:2] ** 2).sum() + _PENALTY_MODE * (x[2:] ** 2).sum()
         return total / len(some) - float(penalty)
 
     # Compass search: few unknowns, no gradient through a silhouette.
-    x = np.concatenate([[0.0], identity[modes]])
-    bound = np.concatenate([[_MOST_RISE_M], np.full(len(modes), _MOST_MODE)])
-    size = np.concatenate([[_FIRST_RISE_M], np.full(len(modes), _FIRST_MODE)])
+    x = np.concatenate([[0.0, 0.0], identity[modes]])
+    bound = np.concatenate([[_MOST_MOVE_M] * 2, np.full(len(modes), _MOST_MODE)])
+    size = np.concatenate([[_FIRST_MOVE_M] * 2, np.full(len(modes), _FIRST_MODE)])
     best = score(x)
     for _ in range(_HALVINGS):
         improved = True
@@ -110,5 +110,5 @@ def fit_shoulders(
                         x, best, improved = trial, value, True
         size = size / 2
     shaped = identity.copy()
-    shaped[modes] = x[1:]
-    return shaped, float(x[0])
+    shaped[modes] = x[2:]
+    return shaped, (float(x[0]), float(x[1]))

@@ -127,13 +127,13 @@ def track(
         )  # fmt: skip
     world = world_view(state.translation[valid])
     pose_of = split(head, view, state, world, gaze.eyes)
-    identity, rise = state.identity, 0.0
+    identity, offset = state.identity, (0.0, 0.0)
     if options.outline:
         chin = view.landmarks[:, 8, 1] + CLEAR_OF_CHIN_IOD * face_scale(view.landmarks)
-        identity, rise = fit_shoulders(
+        identity, offset = fit_shoulders(
             head, identity, pose_of, world, Ks, view.alpha, chin, np.flatnonzero(valid)
         )
-    state, pose = replace(state, identity=identity), pose_of(identity, rise)
+    state, pose = replace(state, identity=identity), pose_of(identity, offset)
     progress(0.55, "torso tracked")
     if options.photometric.passes and len(view) >= MIN_PHOTOMETRIC_FRAMES:
         expression, pose, _ = refine_photometric(
@@ -204,7 +204,7 @@ def to_world(state: State, world: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class _Split:
-    """Poses of all frames as torso and neck, for any identity and height of the torso."""
+    """Poses of all frames as torso and neck, for any identity and place of the torso."""
 
     head: HeadModel
     rotation: Array
@@ -215,7 +215,7 @@ class _Split:
     jaw: Array
     eyes: Array
 
-    def __call__(self, identity: Array, rise: float) -> HeadPose:
+    def __call__(self, identity: Array, offset: tuple[float, float]) -> HeadPose:
         joint = self.head.joints[1].double().numpy() + np.einsum(
             "k,kc->c", identity, self.head.joint_identity[:, 1].double().numpy()
         )
@@ -227,7 +227,7 @@ class _Split:
                 joint,
                 self.root_rotation[run],
                 self.root_motion[run],
-                rise,
+                offset,
             )
             for run in self.parts
         ]
