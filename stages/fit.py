@@ -23,6 +23,7 @@ class FitParams(Params):
     )
     inversion_steps: int = Field(150, ge=0, description="stage 1: steps on the identity code")
     decoder_steps: int = Field(150, ge=0, description="stage 2: steps on the decoder")
+    decoder_rate: float = Field(2e-3, gt=0, lt=1, description="stage 2: Adam rate of the decoder")
     refine_steps: int = Field(1500, ge=0, description="stage 3: steps on the Gaussians, clips")
     photo_refine_steps: int = Field(300, ge=0, description="stage 3 for photos")
     refine_rate: float = Field(1.0, gt=0, le=10, description="factor on stage 3's Adam rates")
@@ -66,6 +67,7 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
         inversion_steps=params.inversion_steps,
         decoder_steps=params.decoder_steps,
         refine_steps=params.photo_refine_steps if photo else params.refine_steps,
+        decoder_rate=params.decoder_rate,
         refine_rate=params.refine_rate,
         lambda_prior=params.lambda_prior if photo else params.clip_lambda_prior,
         lambda_alpha=params.lambda_alpha,

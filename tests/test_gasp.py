@@ -46,7 +46,8 @@ PRIOR = PriorConfig(
     code_rate=2e-2, lambda_alpha=0.1, lambda_mean=1e-2, lambda_scale=1e-2, lambda_code=1e-4,
 )  # fmt: skip
 FIT = FitConfig(
-    uv_size=32, inversion_steps=60, decoder_steps=20, refine_steps=60, refine_rate=1.0,
+    uv_size=32, inversion_steps=60, decoder_steps=20, refine_steps=60, decoder_rate=5e-4,
+    refine_rate=1.0,
     lambda_prior=0.1, lambda_alpha=0.1, lambda_mean=1e-2, lambda_scale=1e-2,
 )  # fmt: skip
 

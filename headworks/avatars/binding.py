@@ -15,6 +15,8 @@ from headworks.heads.base import HeadModel
 
 FINE_REGIONS = ("lips", "eyelids", "eyes", "teeth", "mouth_inner")
 """Regions whose every face owns a Gaussian, however small it is on the UV map."""
+WIDE_REGIONS = ("scalp", "neck", "torso")
+"""Regions that are large on the head and small on the UV map."""
 
 
 class Binding(NamedTuple):
@@ -62,7 +64,10 @@ class Frames(NamedTuple):
 
 
 def bind_uv(
-    head: HeadModel, size: int, fine_regions: tuple[str, ...] = FINE_REGIONS
+    head: HeadModel,
+    size: int,
+    fine_regions: tuple[str, ...] = FINE_REGIONS,
+    doubled_regions: tuple[str, ...] = (),
 ) -> Binding:
     """One Gaussian per covered texel of a size x size UV map.
 
@@ -71,20 +76,30 @@ def bind_uv(
 
     Args:
         head: the head model; its atlas must not overlap. size: texels per side.
+        doubled_regions: regions sampled at twice the resolution, because the atlas, which favours
+            the face, gives them a small share for their area.
 
-    Source: GASP section 3.4; the extra list is ours.
+    Source: GASP section 3.4; the two lists are ours.
     """
     from headworks.mesh import rasterize_uv
 
-    face_ids, bary = rasterize_uv(head.uvs.numpy(), head.faces_uv.numpy(), size)
-    hit = face_ids >= 0
-    faces = torch.from_numpy(face_ids[hit].astype(np.int64))
-    weights = torch.from_numpy(bary[hit].astype(np.float32))
+    doubled = head.region_faces(*doubled_regions)
+    parts = []
+    for resolution, wanted in ((size, ~doubled), (2 * size, doubled)):
+        if not wanted.any():
+            continue
+        face_ids, bary = rasterize_uv(head.uvs.numpy(), head.faces_uv.numpy(), resolution)
+        hit = face_ids >= 0
+        hit[hit] = wanted.numpy()[face_ids[hit]]
+        faces = torch.from_numpy(face_ids[hit].astype(np.int64))
+        parts.append((faces, torch.from_numpy(bary[hit].astype(np.float32))))
     lonely = head.region_faces(*fine_regions)
-    lonely[faces] = False
+    for faces, _ in parts:
+        lonely[faces] = False
     extra = lonely.nonzero()[:, 0]
-    faces = torch.cat([faces, extra])
-    weights = torch.cat([weights, torch.full((len(extra), 3), 1 / 3)])
+    parts.append((extra, torch.full((len(extra), 3), 1 / 3)))
+    faces = torch.cat([f for f, _ in parts])
+    weights = torch.cat([w for _, w in parts])
     corners = head.template[head.faces[faces]]
     area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     keep = area.norm(dim=-1) > 2e-12

@@ -9,6 +9,8 @@ from headworks.avatars.binding import LocalGaussians
 
 LAMBDA_SSIM = 0.2  # 3D Gaussian Splatting; GASP equation (5) does not publish its weights
 SCALP_DISPLACEMENT_WEIGHT = 0.01  # GASP equation (6)
+INNER_DISPLACEMENT_WEIGHT = 30.0
+"""Eyes and teeth stay where they are, or they would show through closed lids and lips."""
 
 
 def image_loss(pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -29,17 +31,22 @@ def image_loss(pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Te
 
 
 def geometry_regulariser(
-    local: LocalGaussians, displacement_weight: Tensor, lambda_mean: float, lambda_scale: float
+    local: LocalGaussians,
+    displacement_weight: Tensor,
+    scale_limit: Tensor,
+    lambda_mean: float,
+    lambda_scale: float,
 ) -> Tensor:
-    """Keep Gaussians near their triangle and no larger than it.
+    """Keep Gaussians near their triangle and not much larger than their texel.
 
     Args:
-        displacement_weight: [N], 1 or SCALP_DISPLACEMENT_WEIGHT where hair must leave the mesh.
+        displacement_weight: [N], see `headworks.avatars.gasp.prior.displacement_weights`.
+        scale_limit: [N, 1] log scale from which on size costs.
 
-    Source: GASP equation (6); the hinge on the scale leaves texel-sized Gaussians free.
+    Source: GASP equation (6); the hinge leaves texel-sized Gaussians free.
     """
     displacement = (displacement_weight * local.means.square().sum(-1)).mean()
-    excess = torch.relu(local.log_scales.exp() - 1.0).square().sum(-1).mean()
+    excess = torch.relu(local.log_scales - scale_limit).square().sum(-1).mean()
     return lambda_mean * displacement + lambda_scale * excess
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headworks.avatars.avatar import BoundAvatar
 from headworks.avatars.binding import (
+    WIDE_REGIONS,
     Binding,
     LocalGaussians,
     bind_uv,
@@ -24,6 +25,7 @@ from headworks.avatars.gasp.prior import (
     Curve,
     displacement_weights,
     rate_factor,
+    scale_limit,
     view_loss,
 )
 from headworks.avatars.losses import geometry_regulariser, prior_distance
@@ -32,7 +34,6 @@ from headworks.heads.base import HeadModel
 from headworks.seeds import generator
 
 CODE_RATE = 2e-2  # Adam at 2e-4 would move a code by no more than 0.1 in 500 steps
-DECODER_RATE = 5e-4
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class FitConfig:
     inversion_steps: int
     decoder_steps: int
     refine_steps: int
+    decoder_rate: float
     refine_rate: float
     lambda_prior: float
     lambda_alpha: float
@@ -83,6 +85,7 @@ class _Trainer:
         adam = torch.optim.Adam(groups, eps=1e-15)
         base = [g["lr"] for g in adam.param_groups]
         weights = displacement_weights(self.head, binding)
+        limit = scale_limit(self.head, binding)
         c = self.config
         recent: list[tuple[float, float]] = []
         for step in range(steps):
@@ -94,7 +97,7 @@ class _Trainer:
             loss, psnr = view_loss(
                 self.head, binding, local, self.views, index, background, c.lambda_alpha
             )
-            loss = loss + geometry_regulariser(local, weights, c.lambda_mean, c.lambda_scale)
+            loss = loss + geometry_regulariser(local, weights, limit, c.lambda_mean, c.lambda_scale)
             loss = loss + penalty(local)
             adam.zero_grad(set_to_none=True)
             loss.backward()
@@ -154,13 +157,13 @@ def fit_avatar(
     trainer.run(
         "decoder",
         config.decoder_steps,
-        [{"params": list(prior.decoder.parameters()), "lr": DECODER_RATE}],
+        [{"params": list(prior.decoder.parameters()), "lr": config.decoder_rate}],
         lambda: prior.decode(code),
         prior_binding,
         lambda local: config.lambda_prior * prior_distance(local, anchor),
     )
     start = prior.decode(code).detach()
-    fine = bind_uv(head, config.uv_size)
+    fine = bind_uv(head, config.uv_size, doubled_regions=WIDE_REGIONS)
     link = refine(head, prior_binding, fine)
     fine_anchor = inherit(anchor, *link)
     raw = LocalGaussians(*(torch.nn.Parameter(x.clone()) for x in inherit(start, *link)))

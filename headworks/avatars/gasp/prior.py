@@ -19,6 +19,7 @@ from headworks.avatars.binding import (
 )
 from headworks.avatars.gasp.decoder import GaussianPrior
 from headworks.avatars.losses import (
+    INNER_DISPLACEMENT_WEIGHT,
     SCALP_DISPLACEMENT_WEIGHT,
     geometry_regulariser,
     image_loss,
@@ -35,6 +36,7 @@ TEMPLATE_RATES = {
     "opacities": 2e-2,
 }
 """Adam rates of raw Gaussians, in triangle units and logits."""
+SCALE_ROOM = 2.5
 DECAY_FROM, DECAY_TO = 0.7, 0.1
 """The rate is constant, then falls exponentially to DECAY_TO after this share of the steps."""
 
@@ -75,8 +77,17 @@ def rate_factor(step: int, steps: int) -> float:
 
 def displacement_weights(head: HeadModel, binding: Binding) -> Tensor:
     """[N]: how strongly each Gaussian is held on the mesh; weakly where hair leaves it."""
-    scalp = head.region_faces("scalp")[binding.faces]
-    return torch.where(scalp, SCALP_DISPLACEMENT_WEIGHT, 1.0)
+    weights = torch.ones(len(binding.faces))
+    weights[head.region_faces("scalp")[binding.faces]] = SCALP_DISPLACEMENT_WEIGHT
+    inner = head.region_faces("eyes", "teeth", "tongue", "mouth_inner")[binding.faces]
+    weights[inner] = INNER_DISPLACEMENT_WEIGHT
+    return weights
+
+
+def scale_limit(head: HeadModel, binding: Binding) -> Tensor:
+    """[N, 1]: log scale of a Gaussian SCALE_ROOM times the size of its texel."""
+    start = initial_gaussians(head, binding).log_scales
+    return start.max(1, keepdim=True).values + float(np.log(SCALE_ROOM))
 
 
 def psnr_of(pred: Tensor, target: Tensor) -> float:
@@ -118,7 +129,7 @@ def train_prior(
     groups.append({"params": [prior.codes], "lr": config.code_rate})
     base = [g["lr"] for g in groups]
     adam = torch.optim.Adam(groups, eps=1e-15)
-    weights = displacement_weights(head, binding)
+    weights, limit = displacement_weights(head, binding), scale_limit(head, binding)
     rng = generator(seed, "prior views")
     orders = [
         shuffled_forever(len(p), generator(seed, "prior views", i)) for i, p in enumerate(people)
@@ -132,7 +143,7 @@ def train_prior(
         j = next(person_order)
         views = people[j]
         local = prior.decode(prior.codes[j])
-        loss = geometry_regulariser(local, weights, config.lambda_mean, config.lambda_scale)
+        loss = geometry_regulariser(local, weights, limit, config.lambda_mean, config.lambda_scale)
         loss = loss + config.lambda_code * prior.codes[j].square().sum()
         quality = 0.0
         for _ in range(config.views_per_step):
