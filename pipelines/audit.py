@@ -179,7 +179,9 @@ def audit_text(tree: dict[str, Any]) -> list[str]:
 def _node_text(node: dict[str, Any], indent: str, lines: list[str]) -> None:
     if "files" in node:
         about = ", ".join(
-            f"{name} {node[name]}" for name in ("seed", "consent", "licence") if node.get(name)
+            f"{name} {node[name]}"
+            for name in ("seed", "consent", "licence")
+            if node.get(name) is not None
         )
         lines.append(f"{indent}raw {node['subject']} ({node['kind']})  {node['oid']}  {about}")
         for file in node["files"]:

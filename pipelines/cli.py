@@ -69,12 +69,12 @@ def add(
         licence: licence of the capture.
     """
     from pipelines.setup import SYNTHETIC_KINDS, ensure_workspace
-    from pipelines.subjects import add_subject
+    from pipelines.subjects import add_subject, probe
 
     workspace = _workspace()
     ensure_workspace(workspace)
     kind = SYNTHETIC_KINDS[synthetic] if synthetic else None
-    subject = add_subject(workspace.layout, name, paths, kind, seed, consent, licence)
+    subject = add_subject(workspace.layout, name, paths, kind, seed, consent, licence, probe)
     _print(f"{subject.name}: {subject.kind}, {subject.oid}")
     for file, (md5, sha256, size) in subject.files.items():
         if file != "subject.json":

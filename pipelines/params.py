@@ -127,7 +127,11 @@ def load_params(path: Path, registry: Sequence[Stage], overrides: Sequence[str] 
     """
     values: dict[str, Any] = {}
     if path.is_file():
-        loaded = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ParamsError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from None
+        loaded = parse_yaml(text, str(path))
         if loaded is not None and not isinstance(loaded, dict):
             raise ParamsError(f"{path}: expected sections, got {type(loaded).__name__}")
         values = {str(name): section for name, section in (loaded or {}).items()}
@@ -142,10 +146,15 @@ def load_params(path: Path, registry: Sequence[Stage], overrides: Sequence[str] 
         if section == "seed":
             values["seed"] = value
             continue
-        target = values[section] = dict(values.get(section) or {})
         *parents, last = key.split(".")
-        for parent in parents:
-            target[parent] = dict(target.get(parent) or {})
+        target = values
+        for parent in (section, *parents):
+            inner = target.get(parent)
+            if inner is not None and not isinstance(inner, Mapping):
+                raise ParamsError(
+                    f"--set {override}: {parent!r} holds {inner!r}; it has no keys of its own"
+                )
+            target[parent] = dict(inner or {})
             target = target[parent]
         target[last] = value
     known = {"seed", "demo", *(stage.name for stage in registry)}

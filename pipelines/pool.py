@@ -136,11 +136,6 @@ class Pool:
             self._all.add(worker)
             return worker
 
-    def pids(self) -> list[int]:
-        """Process ids of the living workers."""
-        with self._lock:
-            return [worker.process.pid for worker in self._all]
-
     def abort(self) -> None:
         """Kill all workers at once; safe in a signal handler (takes no lock)."""
         self._closed = True

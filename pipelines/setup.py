@@ -48,11 +48,20 @@ def init_workspace(workspace: Workspace) -> list[str]:
 
     Returns:
         What was done, a line each.
+
+    Raises:
+        HeadworksError: inside a git repository but not at its root; nothing is made then.
     """
     from pipelines.dvcsync import dvc_yaml
 
     layout = workspace.layout
     root = layout.root
+    git = any((folder / ".git").exists() for folder in (root, *root.parents))
+    if git and not (root / ".git").exists():
+        raise HeadworksError(
+            f"{root} lies inside a git repository but is not its root; DVC works at the root. "
+            "Go there, or choose a folder outside"
+        )
     lines: list[str] = []
     layout.hidden.mkdir(exist_ok=True)
     dvc = root / ".dvc"
@@ -61,15 +70,9 @@ def init_workspace(workspace: Workspace) -> list[str]:
         dvc.mkdir()
         (dvc / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
         lines.append("made .dvc")
-    git = any((folder / ".git").exists() for folder in (root, *root.parents))
     config = DVC_CONFIG
     if not git:
         config = config.replace("[core]\n", "[core]\n    no_scm = true\n")
-    elif not (root / ".git").exists():
-        raise HeadworksError(
-            f"{root} lies inside a git repository but is not its root; DVC works at the root. "
-            "Go there, or choose a folder outside"
-        )
     _write_if_absent(workspace, dvc / "config", config, lines)
     _write_if_absent(workspace, root / ".dvcignore", DVC_IGNORE, lines)
     if git:

@@ -1,6 +1,6 @@
 """Outputs in DVC's content-addressed cache. The only module that touches dvc_data's objects.
 
-`has_objects` needs no DVC import, so that planning stays quick.
+`Objects` needs no DVC import, so that planning stays quick.
 """
 
 from __future__ import annotations

@@ -8,19 +8,19 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from headworks.errors import CaptureError, HeadworksError
+from headworks.formats.media import PHOTO_SUFFIXES as PHOTOS
+from headworks.formats.media import VIDEO_SUFFIXES as CLIPS
 from pipelines.canon import md5_tree
 from pipelines.files import private_folder, remove, sync_tree, walk_files, write_atomic
 from pipelines.layout import Layout
 from stages.contract import SYNTHETIC, Kind
 
-PHOTOS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-CLIPS = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RESERVED = frozenset({"all", "raw"})
 _SETTLED_NS = 2_000_000_000
@@ -198,6 +198,20 @@ def _gather(paths: Sequence[Path]) -> tuple[Kind, list[Path]]:
     return ("photos" if folder or len(files) > 1 else "photo"), files
 
 
+def probe(path: Path) -> None:
+    """Open a photo or clip, so that what no stage could read does not come in.
+
+    Raises:
+        CaptureError: broken, or not what its name says.
+    """
+    from headworks.formats.media import clip_info, read_photo
+
+    if path.suffix.lower() in CLIPS:
+        clip_info(path)
+    else:
+        read_photo(path)
+
+
 def add_subject(
     layout: Layout,
     name: str,
@@ -206,6 +220,7 @@ def add_subject(
     seed: int | None = None,
     consent: str | None = None,
     licence: str | None = None,
+    check: Callable[[Path], None] = lambda path: None,
 ) -> Subject:
     """Put a capture into data/raw/, whole or not at all.
 
@@ -215,6 +230,7 @@ def add_subject(
         paths: a photo, photos or a folder of them, or a clip; none for synthetic kinds.
         kind, seed: for synthetic kinds.
         consent, licence: words that travel with the capture.
+        check: looks at each file before anything is written; raises to refuse it.
 
     Returns:
         The subject.
@@ -235,6 +251,8 @@ def add_subject(
         found, files = _gather(paths)
         kind = kind or found
         seed = None
+        for path in files:
+            check(path)
     layout.make()
     staged = private_folder(layout.tmp, f"add-{name}")
     try:
@@ -268,7 +286,8 @@ def add_subject(
             if present.oid == new:
                 return present
             raise HeadworksError(
-                f"{target_folder}: there is another subject of that name; choose a new name"
+                f"{target_folder}: there is another subject of that name; choose a new name, or "
+                "remove that folder first"
             ) from error
     finally:
         remove(staged)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Toys:
-    """A workspace with helpers.
+    """A workspace, and what tests do with it.
 
     Args:
         root: its folder.

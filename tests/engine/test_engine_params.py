@@ -64,6 +64,16 @@ def test_set_overrides_for_once(tmp_path: Path) -> None:
             load(tmp_path, "", wrong)
     with pytest.raises(ParamsError, match="--set"):
         load(tmp_path, "", "double.factor=99")
+    for text, wrong in (("double: {factor: 2}", "double.factor.x=1"), ("double: 3", "double.x=1")):
+        with pytest.raises(ParamsError, match="no keys of its own"):
+            load(tmp_path, text, wrong)
+
+
+def test_params_that_are_no_text_are_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ParamsError, match="not UTF-8"):
+        load_params(path, toystages.STAGES)
 
 
 @pytest.mark.parametrize("registry", [toystages.STAGES, STAGES])

@@ -10,7 +10,9 @@ import pytest
 
 from headworks.errors import CaptureError, HeadworksError
 from pipelines.layout import Layout
-from pipelines.subjects import add_subject, read_subjects
+from pipelines.setup import init_workspace
+from pipelines.subjects import add_subject, probe, read_subjects
+from pipelines.workspace import Workspace
 
 
 @pytest.fixture
@@ -81,6 +83,26 @@ def test_adding_the_same_again_is_fine_and_another_is_not(layout: Layout, photo:
     with pytest.raises(HeadworksError, match="another subject of that name"):
         add_subject(layout, "a", [photo])
     assert read_subjects(layout)["a"] == first
+
+
+@pytest.mark.parametrize("name", ["face.png", "talk.mp4"])
+def test_a_file_that_is_not_what_its_name_says_does_not_come_in(
+    layout: Layout, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("words")
+    with pytest.raises(CaptureError, match=f"{name}: not a "):
+        add_subject(layout, "a", [tmp_path / name], check=probe)
+    assert not list(layout.raw.iterdir())
+    assert not list(layout.tmp.iterdir())
+
+
+def test_a_folder_inside_a_repository_is_left_untouched(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    with pytest.raises(HeadworksError, match="not its root"):
+        init_workspace(Workspace(inner))
+    assert not list(inner.iterdir())
 
 
 def test_changed_bytes_change_the_digest_even_within_the_same_second(
