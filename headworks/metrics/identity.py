@@ -1,20 +1,15 @@
-"""FD: distance of two faces in dlib's 128-d identity space.
-
-The models lie inside the wheel `face_recognition_models`; the package itself cannot be imported
-with current setuptools, so its files are located without importing it.
-"""
+"""FD: distance of two faces in dlib's 128-d identity space."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.dlib_models import model_file
 from headworks.errors import WeightsError
 
 DETECTOR_UPSAMPLES = 1
@@ -22,22 +17,6 @@ MISSING_FACE_DISTANCE = 1.0
 """FD of a prediction in which no face is found: a failure that must cost."""
 _FIVE_POINTS = "shape_predictor_5_face_landmarks.dat"
 _RECOGNISER = "dlib_face_recognition_resnet_model_v1.dat"
-
-
-def model_file(name: str) -> Path:
-    """Path of one of dlib's published model files.
-
-    Raises:
-        WeightsError: when the wheel that carries them is not installed.
-    """
-    spec = importlib.util.find_spec("face_recognition_models")
-    folder = Path(spec.origin).parent / "models" if spec and spec.origin else None
-    if folder is None or not (folder / name).is_file():
-        raise WeightsError(
-            f"{name}: not found; the identity distance needs the package face_recognition_models "
-            "(pip install face_recognition_models)"
-        )
-    return folder / name
 
 
 def face_encoding(image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
