@@ -1,1 +1,1 @@
-"""."""
+"""Files of others: photos, clips, subject folders, crops, splat files, videos."""

@@ -40,8 +40,6 @@ _TILES: dict[str, tuple[float, float, float, float]] = {
 }
 _TILE_MARGIN = 0.01  # of a tile, so that filtering does not bleed between materials
 
-_KEPT_NAMES = frozenset({"jawLeft", "jawRight", "mouthLeft", "mouthRight"})
-
 
 def arkit_name(name: str) -> str:
     """ICT's `eyeBlink_L` as ARKit's `eyeBlinkLeft`; names without a side stay."""

@@ -13,7 +13,6 @@ from headworks.gaussians import Gaussians
 from headworks.splat import semantics
 from headworks.splat.checks import check_inputs as _check
 
-MAX_CHANNELS_AT_ONCE = 32
 BACKENDS = ("auto", "gsplat", "cpu", "torch")
 
 

@@ -25,6 +25,9 @@ def check_inputs(
 ) -> None:
     """Raise when shapes, dtypes, devices or modes are not what `rasterization` documents.
 
+    Args: shapes and units as in `headworks.splat.rasterization`: means [N, 3], colors [N, D] or
+        [C, N, D], viewmats [C, 4, 4], Ks [C, 3, 3], backgrounds [C, D].
+
     Raises:
         TypeError: an argument is no floating-point tensor.
         ValueError: a shape, a device, a size or a mode is wrong; cameras are not finite.
@@ -64,7 +67,14 @@ def check_inputs(
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
-    """Raise ValueError with the first index of a non-finite value."""
+    """Refuse non-finite values.
+
+    Args:
+        name: of the argument, for the message. tensor: [...].
+
+    Raises:
+        ValueError: with the first index of such a value.
+    """
     with torch.no_grad():
         # one cheap pass: the sum is finite unless a value is not (or the values are absurd)
         if torch.isfinite(tensor.sum()):

@@ -18,7 +18,11 @@ _C3 = (
 
 
 def coefficients_of_degree(degree: int) -> int:
-    """Coefficients per channel up to and with `degree`: 1, 4, 9, 16."""
+    """Coefficients per channel up to and with `degree`: 1, 4, 9, 16.
+
+    Raises:
+        ValueError: for a degree outside 0 to 3.
+    """
     if not 0 <= degree <= 3:
         raise ValueError(f"degree must be 0 to 3, got {degree}")
     return (degree + 1) ** 2
@@ -64,6 +68,9 @@ def spherical_harmonics(coefficients: Tensor, directions: Tensor, degree: int) -
 
     Returns:
         [..., D]; differentiable in both.
+
+    Raises:
+        ValueError: fewer coefficients than the degree needs.
     """
     count = coefficients_of_degree(degree)
     if coefficients.shape[-2] < count:

@@ -117,7 +117,11 @@ def textured_points(
 
 
 def surface_model(surface: FaceSurface, texels: NDArray[np.int64]) -> PointModel:
-    """Texels as points of the head model."""
+    """Texels as points of the head model.
+
+    Args:
+        surface: the face. texels: [N] indices into its texels.
+    """
     corners = surface.faces[surface.texel_face[texels]]
     bary, model = surface.texel_bary[texels], surface.model
 
@@ -182,7 +186,12 @@ def _as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 def texture_deviation(
     surface: FaceSurface, state: State, grey: NDArray[np.uint8], Ks: Array, count: int = 48
 ) -> float:
-    """How much a surface point's grey level varies over frames: mean deviation, of 255."""
+    """How much a surface point's grey level varies over frames: mean deviation, of 255.
+
+    Args:
+        surface: the face. state: of T frames. grey: uint8 [T, H, W]. Ks: [T, 3, 3] pixels.
+        count: at most so many frames are looked at.
+    """
     t = len(state)
     some = np.unique(np.linspace(0, t - 1, min(t, count)).astype(int))
     images = grey.astype(np.float32)

@@ -86,7 +86,13 @@ def make_problem(
     rate: float,
     weights: Weights,
 ) -> Problem:
-    """Decide which unknowns landmarks can tell, and bundle them."""
+    """Decide which unknowns landmarks can tell, and bundle them.
+
+    Args:
+        head: the model. rig: its landmarks. focal_prior: expected focal length, pixels.
+        linked: bool [T-1], frames that follow each other. rate: frames per second.
+        weights: of the energy's terms.
+    """
     names = head.expression_names
     motion = np.linalg.norm(rig.model.expression[:68], axis=1).max(0)
     active = np.array(

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from stages.contract import Context, Inputs, Params
 
-INDEX = "index.html"
-
 
 class ReportParams(Params):
     """Section `report` of params.yaml."""

@@ -144,7 +144,14 @@ def lid_margin(side: str, count: int) -> NDArray[np.float64]:
 
 
 def on_lid_sphere(points: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-    """Move points along z so that none lies inside the lids' sphere; canthi stay where they are."""
+    """Move points along z so that none lies inside the lids' sphere; canthi stay where they are.
+
+    Args:
+        points: [N, 3] mm. radius: of the sphere, mm.
+
+    Returns:
+        [N, 3] mm.
+    """
     offset = points - EYE_CENTRE
     inside = radius**2 - offset[:, 0] ** 2 - offset[:, 1] ** 2
     front = EYE_CENTRE[2] + np.sqrt(np.maximum(inside, 0))

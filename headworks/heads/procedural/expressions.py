@@ -201,7 +201,11 @@ def expressions(head: Assembly) -> tuple[tuple[str, ...], Points]:
 
 
 def symmetric_vertices(head: Assembly) -> NDArray[np.int64]:
-    """Each vertex's mirror image, [V]."""
+    """Each vertex's mirror image, int64 [V].
+
+    Raises:
+        ValueError: when the mean head is not symmetric.
+    """
     from scipy.spatial import cKDTree
 
     # The closed lips lie on one another in space; what follows the jaw tells them apart.

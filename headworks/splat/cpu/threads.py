@@ -37,7 +37,11 @@ def _serve(tasks: queue.SimpleQueue[Any]) -> None:
 
 
 def run(kernel: Callable[..., Any], threads: int, *args: Any) -> None:
-    """Call `kernel(thread, threads, *args)` once per thread and wait for all of them."""
+    """Call `kernel(thread, threads, *args)` once per thread and wait for all of them.
+
+    Raises:
+        BaseException: what a kernel raised, once all of them have ended.
+    """
     if threads == 1:
         kernel(0, 1, *args)
         return
