@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test slow lint types docs clean help
+.PHONY: demo test slow lint clean help
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'

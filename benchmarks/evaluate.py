@@ -13,7 +13,9 @@ import json
 import sys
 from pathlib import Path
 
-BASELINES = ("nearest_frame", "textured_mesh")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from headworks.metrics.names import BASELINES
 
 
 def evaluations(workspace: Path) -> dict[str, Path]:
