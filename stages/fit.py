@@ -22,10 +22,10 @@ class FitParams(Params):
         128, ge=16, le=1024, description="texels per side of the Gaussians' UV map"
     )
     inversion_steps: int = Field(150, ge=0, description="stage 1: steps on the identity code")
-    decoder_steps: int = Field(150, ge=0, description="stage 2: steps on the decoder")
+    decoder_steps: int = Field(200, ge=0, description="stage 2: steps on the decoder")
     decoder_rate: float = Field(2e-3, gt=0, lt=1, description="stage 2: Adam rate of the decoder")
-    refine_steps: int = Field(1500, ge=0, description="stage 3: steps on the Gaussians, clips")
-    photo_refine_steps: int = Field(300, ge=0, description="stage 3 for photos")
+    refine_steps: int = Field(2000, ge=0, description="stage 3: steps on the Gaussians, clips")
+    photo_refine_steps: int = Field(400, ge=0, description="stage 3 for photos")
     refine_rate: float = Field(1.0, gt=0, le=10, description="factor on stage 3's Adam rates")
     lambda_prior: float = Field(0.1, ge=0, description="pull to stage 1's outcome, photos")
     clip_lambda_prior: float = Field(0.002, ge=0, description="the same for clips and rigs")

@@ -254,7 +254,7 @@ def test_the_pull_to_the_prior_vanishes_at_the_anchor_and_grows_away_from_it():
     local = random_local(10)
     assert float(prior_distance(local, local)) == 0
     away = local._replace(means=local.means + 1)
-    assert float(prior_distance(away, local)) == pytest.approx(1.0, rel=1e-5)
+    assert float(prior_distance(away, local)) == pytest.approx(5.0, rel=1e-5)
 
 
 def test_a_foreign_file_is_not_an_avatar(tmp_path):

@@ -8,6 +8,8 @@ from torch import Tensor
 from headworks.avatars.binding import LocalGaussians
 
 LAMBDA_SSIM = 0.2  # 3D Gaussian Splatting; GASP equation (5) does not publish its weights
+PRIOR_WEIGHTS = (5.0, 5.0, 1.0, 1.0, 1.0)  # means, log_scales, quats, colors, opacities
+"""Shape is held more than colour: a person's colours are seldom those of synthetic people."""
 SCALP_DISPLACEMENT_WEIGHT = 0.01  # GASP equation (6)
 INNER_DISPLACEMENT_WEIGHT = 30.0
 """Eyes and teeth stay where they are, or they would show through closed lids and lips."""
@@ -51,5 +53,7 @@ def geometry_regulariser(
 
 
 def prior_distance(local: LocalGaussians, anchor: LocalGaussians) -> Tensor:
-    """Mean squared distance to the anchor, summed over the attributes (GASP L_prior)."""
-    return torch.stack([(a - b).square().mean() for a, b in zip(local, anchor)]).sum()
+    """Weighted mean squared distance to the anchor, summed over the attributes (GASP L_prior)."""
+    return torch.stack(
+        [weight * (a - b).square().mean() for weight, a, b in zip(PRIOR_WEIGHTS, local, anchor)]
+    ).sum()

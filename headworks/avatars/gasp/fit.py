@@ -28,6 +28,7 @@ from headworks.avatars.gasp.prior import (
     scale_limit,
     view_loss,
 )
+from headworks.avatars.gasp.unseen import fill_unseen, visible_pixels
 from headworks.avatars.losses import geometry_regulariser, prior_distance
 from headworks.avatars.views import Views, shuffled_forever
 from headworks.heads.base import HeadModel
@@ -127,7 +128,7 @@ def fit_avatar(
 
     Stage 1 optimises the identity code, stage 2 the decoder, stage 3 the raw Gaussians, on the
     finer UV map of `config.uv_size`; stages 2 and 3 stay near the outcome of stage 1, which holds
-    what no picture shows.
+    what no picture shows; what stays unseen is put back and painted like its surroundings.
 
     Args:
         head: the head model of prior and tracking. prior, prior_binding: from `train_prior`.
@@ -178,7 +179,8 @@ def fit_avatar(
         fine,
         lambda local: config.lambda_prior * prior_distance(local, fine_anchor),
     )
-    avatar = BoundAvatar(
-        head, views.tracking.identity, raw.detach(), fine, method="gasp", setting=setting
-    )
+    fitted = raw.detach()
+    pixels = visible_pixels(head, fitted, fine, views)
+    final = fill_unseen(head, fitted, fine_anchor, fine, pixels)
+    avatar = BoundAvatar(head, views.tracking.identity, final, fine, method="gasp", setting=setting)
     return avatar, trainer.curves
