@@ -94,6 +94,9 @@ def _workspace_checks(workspace: Workspace) -> list[Check]:
 
 
 def _weights() -> list[Check]:
+    from headworks.landmarks import fan
+    from headworks.matting import rembg_session
+
     found: list[Check] = []
     names = ("shape_predictor_68_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat")
     for name in names:
@@ -102,10 +105,14 @@ def _weights() -> list[Check]:
             found.append(("ok", "weights", f"{name}: present"))
         except WeightsError as error:
             found.append(("fail", "weights", str(error)))
-    home = Path(os.environ.get("U2NET_HOME", Path.home() / ".u2net"))
-    mattes = sorted(path.name for path in home.glob("*.onnx"))
-    text = ", ".join(mattes) if mattes else f"none in {home}; matting uses its own default"
-    found.append(("ok", "rembg", text))
+    for name, locate in (
+        ("rembg", lambda: rembg_session.weights_path()[1]),
+        ("landmarks", fan.weights_path),
+    ):
+        try:
+            found.append(("ok", name, f"{locate()}"))
+        except WeightsError:
+            found.append(("ok", name, "no weights at hand; the stage uses its own default"))
     return found
 
 
