@@ -21,8 +21,9 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
 
     Args:
         inputs: role -> {subject: folder} for "ingest", "matting", "landmarks", "tracking", "fit"
-            and "evaluate"; a subject without "evaluate" is listed as such. Optionally "costs": a
-            JSON file that `stages.report.costs` describes.
+            and "evaluate"; a subject without "evaluate" is left out (whoever publishes the page
+            lists what failed). Optionally "costs": a JSON file that `stages.report.costs`
+            describes.
         params: see `ReportParams`. out: folder to write. context: progress.
 
     Raises:
