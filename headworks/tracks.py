@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from headworks.artifacts import open_arrays, read_meta
 from headworks.cameras import Camera
 from headworks.errors import ArtifactError
+from headworks.geometry import axis_angle_to_matrix
 from headworks.heads.base import HeadModel, HeadPose
 
 POSE_FIELDS = ("rotation", "translation", "neck", "neck_translation", "jaw", "eyes")
@@ -50,6 +51,29 @@ class Tracking:
         index = torch.as_tensor(np.asarray(times), dtype=torch.long)
         identity = self.identity[None].expand(len(index), -1)
         return head.vertices(identity, self.expression[index], self.pose[index])
+
+    def upright_pose(self, head: HeadModel) -> HeadPose:
+        """The head in its canonical place, the torso where it usually is below it.
+
+        A capture has seen the neck and collar from the torso's usual place only; in the model's
+        canonical pose parts come into view that no frame has shown.
+
+        Returns:
+            Batch of 1; jaw and eyes at rest.
+        """
+        seen = torch.from_numpy(np.flatnonzero(self.valid))
+        neck = self.pose.neck[seen].median(0).values
+        shift = self.pose.neck_translation[seen].median(0).values
+        joint = head.joints[1] + torch.einsum("k,kc->c", self.identity, head.joint_identity[:, 1])
+        back = axis_angle_to_matrix(-neck)
+        pose = HeadPose.zeros(1)
+        return replace(
+            pose,
+            rotation=-neck[None],
+            translation=(joint - back @ (joint + shift))[None],
+            neck=neck[None],
+            neck_translation=shift[None],
+        )
 
 
 def read_tracking(group: Path, head: str, head_digest: str) -> Tracking:

@@ -149,3 +149,25 @@ def test_the_digest_changes_with_any_tensor():
     moved[3, 1] += 1e-4
     assert replace(head, template=moved).digest != head.digest
     assert toy_head().digest == head.digest
+
+
+def test_the_upright_pose_keeps_the_head_canonical_and_the_torso_where_it_was():
+    from headworks.tracks import Tracking
+
+    head = toy_head()
+    pose = HeadPose.zeros(3)
+    pose.neck[:] = torch.tensor([0.2, -0.1, 0.3])
+    pose.neck_translation[:] = torch.tensor([0.01, 0.0, -0.02])
+    tracking = Tracking(
+        "toy", head.digest, torch.ones(2), torch.zeros(3, 2), pose, np.ones(3, bool),
+        np.eye(4)[None], np.eye(3)[None, None].repeat(3, 0),
+    )  # fmt: skip
+    upright = tracking.upright_pose(head)
+    shaped = head.rest_vertices(torch.ones(1, 2), torch.zeros(1, 2))[0]
+    moved = head.vertices(torch.ones(1, 2), torch.zeros(1, 2), upright)[0]
+    skull, torso = head.skin_weights[:, 1] == 1, head.skin_weights[:, 0] == 1
+    assert torch.allclose(moved[skull], shaped[skull], atol=1e-6)
+    assert float((moved[torso] - shaped[torso]).abs().max()) > 0.01
+    posed = tracking.vertices(head, [0])[0]
+    distances = torch.cdist(posed[torso], posed[skull])
+    assert torch.allclose(torch.cdist(moved[torso], moved[skull]), distances, atol=1e-5)

@@ -199,11 +199,12 @@ def _side_by_side(subject: Subject, avatar: Method, pair: Pair) -> NDArray[np.ui
 
 @dataclass(frozen=True)
 class Studio:
-    """The avatar alone, in canonical pose, before a camera on a circle."""
+    """The avatar alone, upright, before a camera on a circle."""
 
     subject: Subject
     side: int
     neutral: NDArray[np.float32]
+    pose: HeadPose
 
     @staticmethod
     def of(subject: Subject, side: int) -> Studio:
@@ -215,13 +216,13 @@ class Studio:
         # Only what every capture shows: below the chin, nobody may have been filmed.
         torso = subject.head.region_faces("torso", "neck").numpy()
         neutral = vertices[np.unique(subject.head.faces.numpy()[~torso])]
-        return Studio(subject, side, neutral)
+        return Studio(subject, side, neutral, subject.tracking.upright_pose(subject.head))
 
     def driving(self, weights: dict[str, float], amount: float = 1.0) -> tuple[Tensor, HeadPose]:
         """Expression [Ke] and pose of named activations times `amount`."""
         names = self.subject.head.expression_names
         expression = torch.zeros(len(names))
-        pose = HeadPose.zeros(1)
+        pose = self.pose
         for name, weight in weights.items():
             if name in names:
                 expression[names.index(name)] = weight * amount
