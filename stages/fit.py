@@ -39,6 +39,11 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
 
     Args:
         inputs: "ingest", "matting", "tracking" of the subject and the dataset's "prior".
+        params: see `FitParams`. out: folder to write. context: seed, threads, progress.
+
+    Raises:
+        ArtifactError: an input is damaged, the prior is for another head model, or no training
+            frame was tracked.
     """
     import polars as pl
     import torch
@@ -56,7 +61,7 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
     if prior_meta["head_digest"] != tracking.head_digest:
         raise ArtifactError(
             f"fit: the prior was trained on head model {prior_meta['head']!r}, the tracking used "
-            f"{tracking.head!r}; set the same `head` in the sections synthesis and tracking"
+            f"{tracking.head!r}; a prior is there for `tracking.head: procedural` alone"
         )
     head = load_head(tracking.head)
     setting = read_meta(inputs["ingest"], "capture")["setting"]
@@ -89,7 +94,7 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
             "uv_size": params.uv_size,
             "train_views": len(views),
             "perceptual": "none",
-            "train_psnr": curves[-1].psnr,
+            "train_psnr": curves[-1].psnr if curves else None,
         },
     )
 

@@ -10,6 +10,8 @@ from pydantic import Field
 from stages.contract import Context, Inputs, Params
 
 if TYPE_CHECKING:
+    from headworks.avatars.binding import Binding
+    from headworks.avatars.gasp import GaussianPrior
     from headworks.avatars.views import Views
     from headworks.heads.base import HeadModel
     from headworks.tracks import Tracking
@@ -37,6 +39,10 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
 
     Args:
         inputs: "synthesis": {member name: capture with `truth/`}.
+        params: see `PriorParams`. out: folder to write. context: seed, threads, progress.
+
+    Raises:
+        ArtifactError: no members, a damaged one, or members of different head models.
     """
     import polars as pl
     import torch
@@ -100,7 +106,7 @@ def _load(head: HeadModel, tracking: Tracking, folder: Path) -> Views:
 
 
 def _samples(
-    path: Path, head: HeadModel, prior: object, binding: object, people: list[Views]
+    path: Path, head: HeadModel, prior: GaussianPrior, binding: Binding, people: list[Views]
 ) -> None:
     """A grid: upper row the rendered person, lower row what the prior makes of its code."""
     import numpy as np

@@ -11,7 +11,6 @@ from stages.contract import Context, Inputs, Params
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
     from numpy.typing import NDArray
 
     from headworks.heads.base import HeadModel
@@ -120,7 +119,7 @@ def _view(
         np.float64
     )
     zoom = side / crop[:, 2]  # working pixels per source pixel
-    sizes = _source_sizes(meta, table, crop)
+    sizes = _source_sizes(meta, crop)
     # The lens looks at the middle of the source image, not at the middle of the crop.
     principal = (sizes / 2 - crop[:, :2]) * zoom[:, None]
     sequence, frame = table["sequence"].to_numpy(), table["frame"].to_numpy()
@@ -139,17 +138,15 @@ def _view(
     )
 
 
-def _source_sizes(
-    meta: dict[str, Any], table: pl.DataFrame, crop: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _source_sizes(meta: dict[str, Any], crop: NDArray[np.float64]) -> NDArray[np.float64]:
     """Width and height [T, 2] of each frame's source image; the crop's where it is not known."""
     import numpy as np
 
     sizes = crop[:, :2] * 2 + crop[:, 2:]  # an image whose middle is the crop's middle
     known = [(s.get("width"), s.get("height")) for s in meta["source"]]
     photos = meta["setting"] == "photo"
-    for t, frame in enumerate(table["frame"].to_list()):
-        source = frame if photos else 0
+    for t in range(len(sizes)):
+        source = t if photos else 0  # each photo is a sequence of one frame, in order of sources
         if source < len(known) and all(known[source]):
             sizes[t] = known[source]
     return np.asarray(sizes, np.float64)

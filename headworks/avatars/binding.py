@@ -198,7 +198,9 @@ def inherit(
 ) -> LocalGaussians:
     """Children with their parent's world offset, orientation and colour, at the finer spacing.
 
-    Args: as `refine` returns them.
+    Args:
+        local: parents [N, .]. parents: int64 [Nf]. shrink: [Nf] log of the spacing ratio.
+        coarse, fine: frames of the two bindings; all but `local` as `refine` returns them.
     """
     size_ratio = (coarse.sizes[parents] / fine.sizes).clamp_min(1e-6)
     world = torch.einsum("nij,nj->ni", coarse.rotations[parents], local.means[parents])

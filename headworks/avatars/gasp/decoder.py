@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -14,7 +16,7 @@ OUTPUT_GAIN = 0.05
 """Factor on the final projections' initial gain, so that training starts at the template."""
 
 
-def _linear(inputs: int, outputs: int) -> nn.Module:
+def _linear(inputs: int, outputs: int) -> Any:
     return weight_norm(nn.Linear(inputs, outputs))
 
 
@@ -39,6 +41,7 @@ class GaussianDecoder(nn.Module):
         self.branch = nn.ModuleDict({name: _linear(width, width) for name in BRANCHES})
         self.head = nn.ModuleDict({name: _linear(width, n) for name, n in BRANCHES.items()})
         with torch.no_grad():
+            layer: Any  # the parametrisation adds attributes that torch's types do not know
             for layer in self.head.values():
                 layer.parametrizations.weight.original0.mul_(OUTPUT_GAIN)
                 layer.bias.zero_()

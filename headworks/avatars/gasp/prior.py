@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,7 +125,9 @@ def train_prior(
         config.depth,
         derive_seed(seed, "prior init"),
     )
-    groups = [{"params": [prior.template[k]], "lr": lr} for k, lr in TEMPLATE_RATES.items()]
+    groups: list[dict[str, Any]] = [
+        {"params": [prior.template[k]], "lr": lr} for k, lr in TEMPLATE_RATES.items()
+    ]
     groups.append({"params": [*prior.decoder.parameters(), prior.features], "lr": config.rate})
     groups.append({"params": [prior.codes], "lr": config.code_rate})
     base = [g["lr"] for g in groups]
@@ -177,6 +180,11 @@ def view_loss(
     weight: Tensor | None = None,
 ) -> tuple[Tensor, float]:
     """Loss of one picture, composited over the same background on both sides.
+
+    Args:
+        head, binding: the mesh and where the Gaussians sit on it. local: raw Gaussians [N, .].
+        views: pictures. index: which. background: [3] sRGB. lambda_alpha: weight of the matte's
+            term. weight: [H, W] of the L1 term, mean about 1, or None.
 
     Returns:
         The loss (differentiable in `local`) and the PSNR in dB.
