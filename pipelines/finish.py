@@ -162,5 +162,5 @@ def finish(
 
     try:
         summary.stages = sync(workspace, members, bad | unfinished)
-    except HeadworksError as error:
-        summary.notes.append(str(error))
+    except (HeadworksError, OSError) as error:
+        summary.notes.append(f"dvc.lock was not updated: {error}")
