@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from headworks.avatars.avatar import BoundAvatar
@@ -115,18 +114,30 @@ def test_a_faded_gaussian_counts_as_seen():
 
 
 def test_filling_leaves_what_was_seen_and_paints_the_back_like_the_front():
-    head, person, _, pixels = seen_from_the_front()
+    head, person, views, pixels = seen_from_the_front()
     red = torch.tensor([3.0, -3.0, -3.0])
     local = person.local._replace(colors=red.expand_as(person.local.colors).clone())
-    local.colors[pixels < 1e-3] = torch.tensor([-3.0, -3.0, 3.0])  # noise where nobody looked
-    local.means[pixels < 1e-3] = 2.0
-    anchor = initial_gaussians(head, person.binding)
-    filled = fill_unseen(head, local, anchor, person.binding, pixels)
-    seen, hidden = pixels >= 1, pixels < 1e-3
+    behind = pixels < 1e-3
+    local.colors[behind] = torch.tensor([-3.0, -3.0, 3.0])  # noise where nobody looked
+    local.means[behind, 1] -= 0.5
+    anchor = person.local
+    filled = fill_unseen(head, local, anchor, person.binding, views)
+    now = visible_pixels(head, local, person.binding, views)
     for a, b in zip(filled, local):
-        assert torch.equal(a[seen], b[seen])
+        assert torch.equal(a[now >= 1], b[now >= 1])
+    hidden = behind & (now < 1e-3)
     assert torch.equal(filled.means[hidden], anchor.means[hidden])
-    skin = head.region_faces("skin")[person.binding.faces]
-    assert filled.colors[hidden & skin].numpy() == pytest.approx(
-        red.expand(int((hidden & skin).sum()), 3).numpy(), abs=0.02
-    )
+    skin = hidden & head.region_faces("skin")[person.binding.faces]
+    assert int(skin.sum()) > 20
+    assert float((filled.colors[skin] - red).abs().max()) < 0.05
+
+
+def test_filling_does_not_bring_back_what_the_fit_moved_out_of_the_way():
+    head, person, views, pixels = seen_from_the_front()
+    front = int(pixels.nan_to_num(posinf=0).argmax())
+    means = person.local.means.clone()
+    means[front, 1] = -20.0  # far behind the surface, where it cannot be seen
+    local = person.local._replace(means=means)
+    assert float(visible_pixels(head, local, person.binding, views)[front]) < 1e-3
+    filled = fill_unseen(head, local, person.local, person.binding, views)
+    assert torch.equal(filled.means[front], means[front])

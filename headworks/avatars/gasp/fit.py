@@ -28,7 +28,7 @@ from headworks.avatars.gasp.prior import (
     scale_limit,
     view_loss,
 )
-from headworks.avatars.gasp.unseen import fill_unseen, visible_pixels
+from headworks.avatars.gasp.unseen import fill_unseen
 from headworks.avatars.losses import geometry_regulariser, prior_distance
 from headworks.avatars.views import Views, shuffled_forever
 from headworks.heads.base import HeadModel
@@ -180,7 +180,6 @@ def fit_avatar(
         lambda local: config.lambda_prior * prior_distance(local, fine_anchor),
     )
     fitted = raw.detach()
-    pixels = visible_pixels(head, fitted, fine, views)
-    final = fill_unseen(head, fitted, fine_anchor, fine, pixels)
+    final = fill_unseen(head, fitted, fine_anchor, fine, views)
     avatar = BoundAvatar(head, views.tracking.identity, final, fine, method="gasp", setting=setting)
     return avatar, trainer.curves

@@ -17,7 +17,7 @@ from headworks.avatars.binding import Binding, LocalGaussians, gaussian_frames, 
 from headworks.avatars.views import Views, splat_view
 from headworks.heads.base import HeadModel
 
-SEEN_PIXELS = 0.5
+SEEN_PIXELS = 0.1
 """A Gaussian counts as seen when its unoccluded footprint over all views sums to this."""
 HIDDEN_PIXELS = 1e-3
 """Below this a Gaussian is nowhere to be seen, and may move without changing any picture."""
@@ -74,14 +74,28 @@ def fill_unseen(
     local: LocalGaussians,
     anchor: LocalGaussians,
     binding: Binding,
-    pixels: Tensor,
+    views: Views,
 ) -> LocalGaussians:
     """Colour and size blend from seen to unseen; place and opacity change only where hidden.
 
+    A hidden Gaussian that would come into view where the anchor has it was moved away by the fit
+    for good reason, and stays where it is.
+
     Args:
-        local: fitted. anchor: what the prior says. pixels: [N] from `visible_pixels`.
+        local: fitted. anchor: what the prior says. views: the pictures that were fitted.
     """
+    pixels = visible_pixels(head, local, binding, views)
     seen = (pixels / SEEN_PIXELS).clamp(0, 1)
+    painted = _painted(head, local, anchor, binding, seen)
+    hidden = pixels < HIDDEN_PIXELS
+    tried = visible_pixels(head, _blend(local, anchor, painted, seen, hidden), binding, views)
+    return _blend(local, anchor, painted, seen, hidden & (tried < HIDDEN_PIXELS))
+
+
+def _painted(
+    head: HeadModel, local: LocalGaussians, anchor: LocalGaussians, binding: Binding, seen: Tensor
+) -> Tensor:
+    """Colours [N, 3] of unseen Gaussians from the nearest seen ones, mirrored ones included."""
     positions = gaussian_frames(head.template, head.faces, binding).origins.numpy()
     regions = {name: head.region_faces(name)[binding.faces] for name in PAINTED_FROM}
     colors = anchor.colors.clone()
@@ -94,11 +108,22 @@ def fill_unseen(
         palette = local.colors[donors].repeat(2, 1)
         _, nearest = cKDTree(both_sides).query(positions[takers], k=NEIGHBOURS)
         colors[takers] = palette[torch.from_numpy(nearest)].mean(1)
-    share, hidden = seen[:, None], pixels < HIDDEN_PIXELS
+    return colors
+
+
+def _blend(
+    local: LocalGaussians,
+    anchor: LocalGaussians,
+    painted: Tensor,
+    seen: Tensor,
+    hidden: Tensor,
+) -> LocalGaussians:
+    """Fitted values where seen [N] is 1; the anchor's place, opacity and turn where hidden [N]."""
+    share = seen[:, None]
     return LocalGaussians(
         means=torch.where(hidden[:, None], anchor.means, local.means),
         log_scales=share * local.log_scales + (1 - share) * anchor.log_scales,
         quats=torch.where(hidden[:, None], anchor.quats, local.quats),
-        colors=share * local.colors + (1 - share) * colors,
+        colors=share * local.colors + (1 - share) * painted,
         opacities=torch.where(hidden, anchor.opacities, local.opacities),
     )
