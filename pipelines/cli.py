@@ -68,7 +68,7 @@ def add(
         consent: what the person agreed to; travels with all that is made of the capture.
         licence: licence of the capture.
     """
-    from pipelines.setup import SYNTHETIC_KINDS, ensure_workspace
+    from pipelines.setup import SYNTHETIC_KINDS, add_people, ensure_workspace
     from pipelines.subjects import add_subject, probe
 
     workspace = _workspace()
@@ -79,6 +79,9 @@ def add(
     for file, (md5, sha256, size) in subject.files.items():
         if file != "subject.json":
             _print(f"  {file}  {size / 1e6:.2f} MB  md5 {md5}  sha256 {sha256[:16]}")
+    if kind != "population":
+        for line in add_people(workspace):
+            _print(line)
     _print("next: headworks plan   (what it makes necessary), then: headworks run")
     return 0
 

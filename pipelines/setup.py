@@ -13,6 +13,7 @@ from pipelines.subjects import add_subject, read_subjects
 from pipelines.workspace import Workspace
 from stages.contract import Kind
 
+POPULATION: frozenset[Kind] = frozenset({"population"})
 SYNTHETIC_KINDS: dict[str, Kind] = {
     "multiview": "synthetic",
     "clip": "synthetic_clip",
@@ -133,13 +134,32 @@ def add_demo(workspace: Workspace) -> list[str]:
         ("demo_clip", "synthetic_clip", params.clip_seed),
         ("demo_multiview", "synthetic", params.multiview_seed),
     ]
-    wanted += [
-        (f"people-{n:03d}", "population", params.people_seed + n) for n in range(params.people)
-    ]
     for name, kind, seed in wanted:
         if name not in present:
             add_subject(
                 layout, name, kind=kind, seed=seed, consent="synthetic", licence="Apache-2.0"
             )
             lines.append(f"added {name}: {kind}, seed {seed}")
+    return lines + add_people(workspace)
+
+
+def add_people(workspace: Workspace) -> list[str]:
+    """Add the synthetic people that teach the prior, unless there are other people already.
+
+    Returns:
+        A line per person that was added; none where no stage learns from people.
+    """
+    params, layout = workspace.params().demo, workspace.layout
+    wanted = {f"people-{n:03d}": params.people_seed + n for n in range(params.people)}
+    present = {s.name for s in read_subjects(layout).values() if s.kind == "population"}
+    if not any(stage.kinds == POPULATION for stage in workspace.registry) or present - set(wanted):
+        return []
+    lines = []
+    for name, seed in wanted.items():
+        if name in present:
+            continue
+        add_subject(
+            layout, name, kind="population", seed=seed, consent="synthetic", licence="Apache-2.0"
+        )
+        lines.append(f"added {name}: a synthetic person that teaches the prior, seed {seed}")
     return lines

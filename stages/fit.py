@@ -50,7 +50,8 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
 
     from headworks.artifacts import read_meta, write_meta, write_table
     from headworks.avatars import FILE
-    from headworks.avatars.gasp import FitConfig, fit_avatar, load_prior
+    from headworks.avatars.gasp.file import load_prior
+    from headworks.avatars.gasp.fit import FitConfig, fit_avatar
     from headworks.errors import ArtifactError
     from headworks.heads import load_head
     from headworks.tracks import load_tracking

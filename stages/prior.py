@@ -11,7 +11,7 @@ from stages.contract import Context, Inputs, Params
 
 if TYPE_CHECKING:
     from headworks.avatars.binding import Binding
-    from headworks.avatars.gasp import GaussianPrior
+    from headworks.avatars.gasp.decoder import GaussianPrior
     from headworks.avatars.views import Views
     from headworks.heads.base import HeadModel
     from headworks.tracks import Tracking
@@ -48,7 +48,8 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     import torch
 
     from headworks.artifacts import write_meta, write_table
-    from headworks.avatars.gasp import PriorConfig, save_prior, train_prior
+    from headworks.avatars.gasp.file import save_prior
+    from headworks.avatars.gasp.prior import PriorConfig, train_prior
     from headworks.errors import ArtifactError
     from headworks.heads import load_head
     from headworks.tracks import load_truth

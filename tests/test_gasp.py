@@ -18,18 +18,10 @@ from headworks.avatars.binding import (
     place,
     refine,
 )
-from headworks.avatars.gasp import (
-    FitConfig,
-    GaussianDecoder,
-    GaussianPrior,
-    PriorConfig,
-    fit_avatar,
-    load_prior,
-    save_prior,
-    train_prior,
-)
-from headworks.avatars.gasp.decoder import FEATURE_DIM
-from headworks.avatars.gasp.prior import displacement_weights
+from headworks.avatars.gasp.decoder import FEATURE_DIM, GaussianDecoder, GaussianPrior
+from headworks.avatars.gasp.file import load_prior, save_prior
+from headworks.avatars.gasp.fit import FitConfig, fit_avatar
+from headworks.avatars.gasp.prior import PriorConfig, displacement_weights, train_prior
 from headworks.avatars.losses import prior_distance
 from headworks.avatars.views import make_views, splat_view
 from headworks.cameras import intrinsics, orbit

@@ -31,6 +31,9 @@ PROTOCOL_TEXT = {
 }
 _FOLDER = Path(__file__).parent / "templates"
 
+MIN_SUBJECTS_FOR_INTERVAL = 5
+"""With fewer the bootstrap only repeats the least and the greatest value."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -166,7 +169,7 @@ def _gains(subjects: Sequence[SubjectReport], seed: int) -> list[str]:
         own, other = zip(*pairs)
         result = paired_bootstrap(own, other, seed=seed)
         text = f"{result.mean:+.2f} dB PSNR against the {plots.label(baseline)}"
-        if result.low is not None:
+        if result.low is not None and len(pairs) >= MIN_SUBJECTS_FOR_INTERVAL:
             text += f" (95 % interval over subjects {result.low:+.2f} to {result.high:+.2f})"
         text = text.replace("-", "\N{MINUS SIGN}")
         count = f"{len(pairs)} subject{'s' if len(pairs) > 1 else ''} with held-out pictures"
