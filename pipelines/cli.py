@@ -140,7 +140,7 @@ def run(
         from_dvc: called by `dvc repro`: this stage alone, dvc.lock left to DVC.
         json: print the summary for machines.
     """
-    from pipelines.run import Options
+    from pipelines.options import Options
 
     options = Options(
         stages=stage,
@@ -248,7 +248,7 @@ def demo(
         jobs: worker processes; 0 = one per CPU.
         orchestrator: supervise as a Prefect flow, or plainly.
     """
-    from pipelines.run import Options
+    from pipelines.options import Options
     from pipelines.setup import add_demo, ensure_workspace
 
     workspace = _workspace()

@@ -18,8 +18,8 @@ ALL = "all"
 
 if TYPE_CHECKING:
     from pipelines.layout import Layout
+    from pipelines.options import Options, Summary
     from pipelines.plan import Decision, Planner, Unit
-    from pipelines.run import Options, Summary
 
 
 def write_indexes(workspace: Workspace, planner: Planner) -> dict[str, dict[str, str]]:

@@ -15,17 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.plan import Decision
-from pipelines.prefect_server import SETTINGS, PrivateServer, answers
-from pipelines.run import (
+from pipelines.attempts import (
     RETRIES,
     Attempts,
-    Loop,
     ThreadSubmitter,
     backoff_s,
     may_retry,
     stop_on_signals,
 )
+from pipelines.loop import Loop
+from pipelines.plan import Decision
+from pipelines.prefect_server import SETTINGS, PrivateServer, answers
 from pipelines.workspace import Workspace
 
 

@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pipelines.options import Outcome, Summary
 from pipelines.plan import STATES, Decision, Unit
-from pipelines.run import Outcome, Summary
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

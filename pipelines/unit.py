@@ -81,7 +81,7 @@ class UnitRunner:
         """Compute, store and publish, or only publish.
 
         Args:
-            spec: what the driver wants (see `pipelines.run`).
+            spec: what the driver wants (see `pipelines.attempts`).
             progress: is told how far the stage is.
 
         Returns:

@@ -123,7 +123,7 @@ def make_toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setenv("TOY_MARKS", str(marks))
     monkeypatch.setenv("HEADWORKS_RESERVE_MB", "1")
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    monkeypatch.setattr("pipelines.run._BACKOFF_S", 0.01)
+    monkeypatch.setattr("pipelines.attempts._BACKOFF_S", 0.01)
     return lambda name, dvc=False: Toys(tmp_path / name, dvc)
 
 

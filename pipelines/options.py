@@ -1,0 +1,110 @@
+"""What a run is asked for, what it says meanwhile, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from pipelines.plan import Decision, Unit
+
+EXIT_OK, EXIT_INTERNAL, EXIT_USAGE, EXIT_FAILED, EXIT_DAMAGE, EXIT_DISK = 0, 1, 2, 3, 6, 7
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `headworks run` was asked for.
+
+    Attributes:
+        stages, subjects: only these (and what they need); all if empty.
+        jobs: worker processes; 0 = number of CPUs.
+        force: compute the selected units even if their results are known.
+        retry: try again what failed permanently.
+        overrides: `stage.key=value`.
+        orchestrator: who supervises: a Prefect flow, or a plain thread pool.
+        only: run the selected stages alone, not what they need (for `dvc repro`).
+    """
+
+    stages: Sequence[str] = ()
+    subjects: Sequence[str] = ()
+    jobs: int = 0
+    force: bool = False
+    retry: bool = False
+    overrides: Sequence[str] = ()
+    orchestrator: Literal["prefect", "none"] = "prefect"
+    only: bool = False
+
+
+@dataclass
+class Outcome:
+    """How a unit ended.
+
+    Attributes:
+        status: ok (already), ran, restored, hit (another run made it), cut_off, failed, blocked.
+    """
+
+    status: str
+    seconds: float = 0.0
+    message: str = ""
+    kind: str = ""
+    log: str = ""
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    run_id: str
+    outcomes: dict[Unit, Outcome] = field(default_factory=dict)
+    seconds: float = 0.0
+    stages: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, *states: str) -> int:
+        """How many units ended so."""
+        return sum(outcome.status in states for outcome in self.outcomes.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 3 some units failed, 7 the disk is full."""
+        if any(outcome.kind == "disk_full" for outcome in self.outcomes.values()):
+            return EXIT_DISK
+        return EXIT_FAILED if self.count("failed", "blocked") else EXIT_OK
+
+
+class Reporter(Protocol):
+    """Shows a run."""
+
+    def begin(self, decisions: dict[Unit, Decision]) -> None:
+        """The plan, before anything runs."""
+
+    def progress(self, unit: Unit, done: float, message: str) -> None:
+        """A stage says how far it is."""
+
+    def finished(self, unit: Unit, outcome: Outcome) -> None:
+        """A unit ended."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def end(self) -> None:
+        """Nothing more runs."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, decisions: dict[Unit, Decision]) -> None:
+        """Nothing."""
+
+    def progress(self, unit: Unit, done: float, message: str) -> None:
+        """Nothing."""
+
+    def finished(self, unit: Unit, outcome: Outcome) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
