@@ -1,7 +1,13 @@
-"""Head models under one interface: `load_head("procedural")`, `load_head("ict:<file>")`."""
+"""Head models under one interface: `load_head("procedural")`, or one that the user imported.
+
+base      `HeadModel`, `HeadPose`: what every model offers
+dense     dense landmarks and left-right symmetry, derived from any model
+surface   closest points, rays, symmetry of a mesh
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,18 +24,23 @@ def load_head(name: str) -> HeadModel:
     Args:
         name: "procedural", made by code; or "ict:<path to ict_facekit.npz>".
 
+    Returns:
+        The model, on the CPU, with dense landmarks and symmetry; its `name` is `name`.
+
     Raises:
         HeadworksError: when there is no such head model.
     """
+    from headworks.heads.dense import complete
+
     kind, _, path = name.partition(":")
     if name == "procedural":
         from headworks.heads.procedural import build
 
-        return build()
+        return complete(build())
     if kind == "ict" and path:
         from headworks.heads.ict import load_ict
 
-        return load_ict(Path(path))
+        return complete(replace(load_ict(Path(path)), name=name))
     raise HeadworksError(
         f"no head model {name!r}: expected 'procedural' or 'ict:<path to ict_facekit.npz>'"
     )
