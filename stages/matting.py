@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 class MattingParams(Params):
     """Parameters of `matting`."""
 
-    backend: Literal["auto", "exact", "rembg", "colour_key", "plain"] = Field(
+    backend: Literal[
+        "auto", "exact", "background_matting", "rvm", "rembg", "colour_key", "plain"
+    ] = Field(
         "auto",
-        description="auto: exact where truth is known, else rembg if its weights are at hand, else "
+        description="auto: exact where truth is known; else, where weights are at hand, "
+        "background_matting before known backgrounds, rvm for clips, rembg for photos; else "
         "colour_key before a screen of one colour, else plain",
+    )
+    weights: str = Field(
+        "weights",
+        description="folder of downloaded checkpoints (rvm_resnet50.pth, pytorch_resnet50.pth; "
+        "docs/matting.md), from the workspace; rembg has a folder of its own",
     )
 
 
@@ -58,17 +66,21 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     boxes = table.select("face_x0", "face_y0", "face_x1", "face_y1").to_numpy()
     runs = sequence_runs(table.filter(c=0)["sequence"].to_list())
 
+    weights = Path(params.weights)
+    plates = _plates(capture, (cameras, *rgb.shape[2:]))
     backend: str = params.backend
     reason = "asked for in the parameters"
     if backend == "auto":
         if meta["subject_kind"] in ("synthetic", "population"):
             backend, reason = "exact", "a synthetic capture carries its true mattes"
         else:
-            backend, reason = choose_backend([np.asarray(rgb[span, 0]) for span in runs])
+            sequences = [np.asarray(rgb[span, 0]) for span in runs]
+            backend, reason = choose_backend(sequences, weights, plates is not None)
     if backend == "exact":
         alpha = _exact(capture, (times, cameras, *rgb.shape[2:4]))
     else:
-        alpha = _estimated(rgb, boxes.reshape(times, cameras, 4), runs, backend, context)
+        boxes = boxes.reshape(times, cameras, 4)
+        alpha = _estimated(rgb, boxes, runs, backend, weights, plates, context)
     quality = np.empty((times, cameras), np.float32)
     for c in range(cameras):
         for span in runs:
@@ -81,7 +93,7 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     }
     write_arrays(out / "mattes.zarr", {"alpha": alpha})
     write_table(out / "mattes.parquet", pl.DataFrame(rows))
-    digest = weights_digest(backend)
+    digest = weights_digest(backend, weights)
     write_meta(out, "mattes", {"backend": backend, "weights_sha256": digest, "reason": reason})
     context.progress(1.0, f"{backend}: {reason}")
 
@@ -96,11 +108,21 @@ def _exact(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return read_array(truth, "alpha", shape)
 
 
+def _plates(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The cameras' clean backgrounds [C, H, W, 3], where the capture has them."""
+    from headworks.artifacts import read_array
+
+    path = capture / "background.zarr"
+    return read_array(path, "rgb", shape) if path.is_dir() else None
+
+
 def _estimated(
     rgb: NDArray[np.uint8],
     boxes: NDArray[np.floating],
     runs: list[slice],
     backend: str,
+    weights: Path,
+    plates: NDArray[np.uint8] | None,
     context: Context,
 ) -> NDArray[np.uint8]:
     """Alpha [T, C, H, W], each sequence and camera for itself."""
@@ -119,6 +141,9 @@ def _estimated(
                 context.progress((done + part * length) / (times * cameras), backend)
 
             frames = np.asarray(rgb[span, c])
-            alpha[span, c] = estimate_alpha(frames, boxes[span, c], backend, progress)
+            plate = None if plates is None else plates[c]
+            alpha[span, c] = estimate_alpha(
+                frames, boxes[span, c], backend, progress, weights, plate
+            )
             done += length
     return alpha
