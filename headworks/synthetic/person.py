@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headworks.heads import load_head
-from headworks.heads.procedural import IDENTITY_NAMES
+from headworks.heads.procedural import Sex, sample_identity
 from headworks.seeds import derive_seed, generator
 from headworks.synthetic.canvas import canvas
 from headworks.synthetic.hair import HAIR_COLOURS, STYLES, Hair, make_hair
@@ -20,16 +20,6 @@ from headworks.synthetic.skin import IRIS_COLOURS, SkinStyle, paint
 
 TEXTURE = 1024
 """Texels per side of an albedo texture."""
-
-# What distinguishes the mean man from the mean woman, in standard deviations of the modes.
-_MASCULINE = {
-    "size": 0.7, "face_height": 0.35, "bizygomatic": 0.4, "bigonial": 1.0, "chin_height": 0.4,
-    "chin_width": 0.5, "chin_protrusion": 0.3, "nose_length": 0.2, "nose_protrusion": 0.3,
-    "nose_width": 0.4, "bridge_height": 0.4, "brow_ridge": 0.9, "brow_height": -0.6,
-    "forehead_slope": 0.4, "upper_lip": -0.5, "lower_lip": -0.5, "lip_protrusion": -0.2,
-    "neck_width": 0.9, "shoulders": 0.9, "cheek_fullness": -0.2, "lid_height": -0.5,
-    "mouth_width": 0.3, "gonial_height": 0.4, "cheekbone": -0.3, "bridge_width": 0.4,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,10 +88,9 @@ def make_person(seed: int, texture: int = TEXTURE) -> Person:
     rng = generator(seed, "person")
     head = load_head("procedural")
     masculine = float(rng.choice([-1, 1]) * rng.uniform(0.4, 1.0))
-    lean = np.array([_MASCULINE.get(name, 0.0) for name in IDENTITY_NAMES])
-    codes = np.clip(rng.normal(0, 1.0, len(lean)), -2.3, 2.3) + masculine * lean
-    identity = torch.from_numpy(codes.astype(np.float32))
     age = float(rng.beta(1.6, 2.4))
+    sex: Sex = "male" if masculine > 0 else "female"
+    identity = torch.from_numpy(sample_identity(sex, age, generator(seed, "identity")))
     tone = float(rng.uniform(0, 1))
     dark = tone > 0.62
     colours = dict.fromkeys(HAIR_COLOURS, 1.0)

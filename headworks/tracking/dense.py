@@ -134,6 +134,8 @@ def surface_model(surface: FaceSurface, texels: NDArray[np.int64]) -> PointModel
         blend(model.expression),
         blend(model.jaw_weight),
         model.jaw_pivot,
+        blend(model.corrective),
+        model.terms,
     )
 
 

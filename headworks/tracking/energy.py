@@ -173,7 +173,7 @@ def _linearise(
             by_point @ -rotations.cross_matrix(turned),
             by_point,
             by_rest @ by_jaw[..., None],
-            by_rest @ model.expression[seen.index][..., active],
+            by_rest @ model.shapes(state.identity)[seen.index][..., active],
         ],
         -1,
     )

@@ -22,6 +22,7 @@ class PointModel:
     Attributes:
         template: [M, 3]. identity: [M, 3, Ki]. expression: [M, 3, Ke].
         jaw_weight: [M]. jaw_pivot: [3].
+        corrective: [M, 3, Kc] and terms: int [Kc, 2], see `HeadModel.corrective_basis`.
     """
 
     template: Array
@@ -29,9 +30,32 @@ class PointModel:
     expression: Array
     jaw_weight: Array
     jaw_pivot: Array
+    corrective: Array
+    terms: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.template)
+
+    def shapes(self, identity: Array) -> Array:
+        """Expression shapes [M, 3, Ke] of one person: with the correctives of that identity."""
+        first, second = self.terms.T
+        ki = len(identity)
+        by_person = np.flatnonzero((first < ki) & (second >= ki))
+        if len(by_person) == 0:
+            return self.expression
+        out = self.expression.copy()
+        for c in by_person:
+            value = identity[first[c]]
+            if value:
+                out[..., second[c] - ki] += value * self.corrective[..., c]
+        return out
+
+    def _together(self, expression: Array) -> tuple[NDArray[np.int64], Array]:
+        """Correctives of two expressions [K] and their coefficients [..., K]."""
+        ki = self.identity.shape[-1]
+        chosen = np.flatnonzero((self.terms >= ki).all(1))
+        first, second = (self.terms[chosen] - ki).T
+        return chosen, expression[..., first] * expression[..., second]
 
     def rest(self, index: NDArray[np.int64], identity: Array, expression: Array) -> Array:
         """Shaped points before the jaw opens.
@@ -43,9 +67,12 @@ class PointModel:
             [T, N, 3] metres.
         """
         shaped = self.template + self.identity @ identity
-        if index.ndim == 1:
-            return shaped[index] + np.einsum("nck,tk->tnc", self.expression[index], expression)
-        return shaped[index] + np.einsum("tnck,tk->tnc", self.expression[index], expression)
+        letters = "nck,tk->tnc" if index.ndim == 1 else "tnck,tk->tnc"
+        out = shaped[index] + np.einsum(letters, self.shapes(identity)[index], expression)
+        chosen, product = self._together(expression)
+        if product.any():
+            out = out + np.einsum(letters, self.corrective[..., chosen][index], product)
+        return out
 
     def opened(self, index: NDArray[np.int64], rest: Array, jaw: Array) -> tuple[Array, Array]:
         """Open the jaw.
@@ -74,7 +101,9 @@ class PointModel:
         """All points [M, 3] of one frame: identity [Ki], expression [Ke]."""
         used = np.flatnonzero(expression)
         rest = self.template + self.identity @ identity
-        rest = rest + self.expression[..., used] @ expression[used]
+        rest = rest + self.shapes(identity)[..., used] @ expression[used]
+        chosen, product = self._together(expression)
+        rest = rest + self.corrective[..., chosen] @ product
         return self.opened(np.arange(len(self)), rest[None], np.array([jaw]))[0][0]
 
 
@@ -91,6 +120,7 @@ def surface_points(
     local = local.reshape(corners.shape)
     few = head.restricted(torch.from_numpy(used))
     weights = np.asarray(barycentric, np.float64)
+    corrective, terms = _correctives(few)
 
     def blend(values: NDArray[np.floating]) -> Array:
         picked = values[local].astype(np.float64)  # [M, 3, ...]
@@ -102,7 +132,16 @@ def surface_points(
         expression=blend(few.expression_basis.permute(1, 2, 0).numpy()),
         jaw_weight=blend(few.skin_weights[:, JOINTS.index("jaw")].numpy()),
         jaw_pivot=head.joints[JOINTS.index("jaw")].numpy().astype(np.float64),
+        corrective=blend(corrective),
+        terms=terms,
     )
+
+
+def _correctives(head: HeadModel) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Correctives [V, 3, Kc] and their terms [Kc, 2]; empty for a head without."""
+    if head.corrective_basis is None or head.corrective_terms is None:
+        return np.zeros((len(head.template), 3, 0), np.float32), np.zeros((0, 2), np.int64)
+    return head.corrective_basis.permute(1, 2, 0).numpy(), head.corrective_terms.numpy()
 
 
 def vertex_points(head: HeadModel, vertices: NDArray[np.int64]) -> PointModel:
@@ -112,12 +151,15 @@ def vertex_points(head: HeadModel, vertices: NDArray[np.int64]) -> PointModel:
         head: the model. vertices: [M] vertex ids.
     """
     few = head.restricted(torch.from_numpy(np.asarray(vertices, np.int64)))
+    corrective, terms = _correctives(few)
     return PointModel(
         template=few.template.numpy().astype(np.float64),
         identity=few.identity_basis.permute(1, 2, 0).numpy().astype(np.float64),
         expression=few.expression_basis.permute(1, 2, 0).numpy().astype(np.float64),
         jaw_weight=few.skin_weights[:, JOINTS.index("jaw")].numpy().astype(np.float64),
         jaw_pivot=head.joints[JOINTS.index("jaw")].numpy().astype(np.float64),
+        corrective=corrective.astype(np.float64),
+        terms=terms,
     )
 
 
@@ -133,4 +175,6 @@ def concatenate(models: list[PointModel]) -> PointModel:
         joined("expression"),
         joined("jaw_weight"),
         models[0].jaw_pivot,
+        joined("corrective"),
+        models[0].terms,
     )

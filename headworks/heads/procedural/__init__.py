@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
 from headworks.heads.base import HeadModel
 from headworks.heads.procedural.assembly import assemble
 from headworks.heads.procedural.embedding import landmark_embedding
-from headworks.heads.procedural.expressions import expressions
-from headworks.heads.procedural.identity import IDENTITY_NAMES, identity
+from headworks.heads.procedural.expressions import correctives, expressions, symmetric_vertices
+from headworks.heads.procedural.identity import (
+    IDENTITY_NAMES,
+    Population,
+    Sex,
+    identity,
+    meeting_lids,
+)
 from headworks.heads.procedural.skinning import joints, skin_weights
 from headworks.heads.procedural.surface import SkinSurface
 
-__all__ = ["IDENTITY_NAMES", "build"]
+__all__ = ["IDENTITY_NAMES", "Sex", "build", "construct", "sample_identity"]
 
 _METRES = 1e-3
 
 
+def sample_identity(sex: Sex, age: float, rng: np.random.Generator) -> np.ndarray:
+    """Identity coefficients of a random person.
+
+    Published measures are drawn with the means and deviations of the sex; fine shape, build and
+    age change what is not measured.
+
+    Args:
+        sex: "female" or "male". age: 0 (about 20 years) to 1 (about 80). rng: source of chance.
+
+    Returns:
+        float32 [Ki], in standard deviations over the population of both sexes and all ages.
+    """
+    return _built()[1].coefficients(sex, age, rng).astype(np.float32)
+
+
 def build() -> HeadModel:
-    """Build the procedural head.
+    """The procedural head, made once per process.
 
     The jaw joint turns chin, lower lip and lower teeth by the skinning weights; the expression
     `jawOpen` is the same movement as a linear shape, for trackers that know no joints.
@@ -27,10 +50,27 @@ def build() -> HeadModel:
     Returns:
         A `HeadModel` named "procedural" on the CPU.
     """
+    return _built()[0]
+
+
+@lru_cache(maxsize=1)
+def _built() -> tuple[HeadModel, Population]:
+    return construct()
+
+
+def construct() -> tuple[HeadModel, Population]:
+    """Make the head and the distribution of people anew."""
     head = assemble(SkinSurface())
-    names, shapes = expressions(head)
-    modes, joint_modes = identity(head)
+    twin = symmetric_vertices(head)
+    names, shapes = expressions(head, twin)
+    modes, joint_modes, people = identity(head, twin)
     landmark_faces, landmark_bary = landmark_embedding(head)
+    products = [
+        *((index, len(modes) + names.index(a), shape)
+          for a, index, shape in meeting_lids(head, twin, people)),
+        *((len(modes) + names.index(a), len(modes) + names.index(b), shape)
+          for a, b, shape in correctives(head, twin)),
+    ]  # fmt: skip
 
     def metres(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array * _METRES, np.float32))
@@ -38,7 +78,7 @@ def build() -> HeadModel:
     def real(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
-    return HeadModel(
+    model = HeadModel(
         name="procedural",
         template=metres(head.points),
         identity_basis=metres(modes),
@@ -53,4 +93,7 @@ def build() -> HeadModel:
         joints=metres(joints()),
         joint_identity=metres(joint_modes),
         skin_weights=real(skin_weights(head)),
+        corrective_basis=metres(np.stack([shape for *_, shape in products])),
+        corrective_terms=torch.tensor([(a, b) for a, b, _ in products], dtype=torch.long),
     )
+    return model, people

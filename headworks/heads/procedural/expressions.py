@@ -12,14 +12,22 @@ from numpy.typing import NDArray
 
 from headworks.heads.procedural import anatomy
 from headworks.heads.procedural.assembly import Assembly
-from headworks.heads.procedural.mesh import LID_COUNT, Points, smoothstep
+from headworks.heads.procedural.lids import FLIP, move_lids
+from headworks.heads.procedural.mesh import Points, smoothstep
 from headworks.heads.procedural.skinning import jaw_weights
 
 JAW_OPEN_ANGLE = 0.30
 """Radians at jawOpen = 1: about 30 mm between the incisors."""
 
-_LID_FOLLOW = (1.0, 0.86, 0.62, 0.34, 0.1)
-_FLIP = np.array([-1.0, 1, 1])
+
+_LID_MOVERS = (
+    # Expression, how far it takes the upper and the lower lid to the closed line.
+    ("cheekSquint", 0.08, 0.4),
+    ("eyeWide", -0.32, -0.12),
+    ("eyeSquint", 0.28, 0.8),
+    ("eyeLookUp", -0.22, -0.15),
+    ("eyeLookDown", 0.5, -0.3),
+)
 
 
 class _Face:
@@ -38,10 +46,12 @@ class _Face:
         for r in range(1, (len(sock) - 1) // ring):
             self.soft[sock[r * ring : (r + 1) * ring]] = max(0.0, 1 - 0.25 * r)
         self.soft[sock[-1]] = 0
+        # 0 where the closed lips touch: what moves one lip alone may part them, never cross them.
+        self.off_contact = np.clip(np.abs(self.p[:, 1] - anatomy.MOUTH_Y) / 6.0, 0, 1)
         # Lids keep to the eyeball: cheeks and brows fade out there.
         eye = np.minimum(
             np.linalg.norm((self.p - anatomy.EYE_CENTRE) * [0.85, 1.15, 1], axis=1),
-            np.linalg.norm((self.p * _FLIP - anatomy.EYE_CENTRE) * [0.85, 1.15, 1], axis=1),
+            np.linalg.norm((self.p * FLIP - anatomy.EYE_CENTRE) * [0.85, 1.15, 1], axis=1),
         )
         self.off_eye = smoothstep(eye, 13.5, 21)
 
@@ -73,38 +83,6 @@ def _jaw_rotation(face: _Face, angle: float) -> Points:
     return face.jaw[:, None] * (turned - offset)
 
 
-def _lids(face: _Face, upper: float, lower: float) -> Points:
-    """Move the left lids: fractions of the way to the closed line (negative opens)."""
-    head = face.head
-    n = LID_COUNT
-    out = np.zeros_like(face.p)
-    margin = head.points[head.tags["lid0"]]
-    top = margin[: n + 1]
-    bottom = np.concatenate([margin[:1], margin[:n:-1], margin[n : n + 1]])
-    closed = 0.82 * bottom + 0.18 * top
-    closed = anatomy.on_lid_sphere(closed, anatomy.LID_RADIUS)
-    # Canthi stay; the way of each ring is that of the margin, less and less outwards.
-    # The upper lid goes a little over the lower, so that people of taller lids close them too.
-    over = 0.5 * np.sin(np.pi * np.linspace(0, 1, n + 1))
-    covered = closed - over[:, None] * [0, 1, 0]
-    steps_up = anatomy.on_lid_sphere(covered, anatomy.LID_RADIUS + 0.1) - top
-    steps_up[[0, -1]] = 0
-    steps_down = (closed - bottom)[n - 1 : 0 : -1]
-    way = np.concatenate([upper * steps_up, lower * steps_down])
-    for k, follow in enumerate(_LID_FOLLOW):
-        ids = head.tags[f"lid{k}"]
-        moved = head.points[ids] + follow * way
-        near = anatomy.on_lid_sphere(moved, anatomy.LID_RADIUS + 0.12 * k)
-        pull = np.clip(1.3 - 0.3 * k, 0, 1) * (np.abs(way).sum(1) > 1e-9)
-        out[ids] = moved + pull[:, None] * (near - moved) - head.points[ids]
-    rim = head.members["rim_left"]
-    rows = len(rim) // (2 * n)
-    for r in range(1, rows):
-        ids = rim[r * 2 * n : (r + 1) * 2 * n]
-        out[ids] = out[head.tags["lid0"]]
-    return out
-
-
 def _lips_press(face: _Face) -> Points:
     """Both lips thinner and pressed, all along."""
     towards = anatomy.MOUTH_Y - face.p[:, 1]
@@ -121,6 +99,7 @@ def _left_shapes(face: _Face) -> dict[str, Points]:
     cheek = face.bump(38, -8, 84, 13, 11, 18) * face.off_eye
     upper, lower = face.upper_lip(), face.lower_lip()
     frown = face.bump(16, 37, 96, 10, 8, 20)
+    lids = {name: move_lids(face.head, up, low) for name, up, low in _LID_MOVERS}
     return {
         "mouthSmile": _move(corner, 4.5, 4.5, -4)
         + _move(wide, 3.0, 3.0, -1.0)
@@ -137,17 +116,17 @@ def _left_shapes(face: _Face) -> dict[str, Points]:
         + _move(frown * face.off_eye, -2.0, -1.5, 1.0),
         "browOuterUp": _move(face.bump(45, 42, 82, 13, 11, 24) * face.off_eye, 0, 6.5, -1.0),
         "cheekSquint": _move(face.bump(38, 2, 82, 14, 10, 18) * face.off_eye, 0, 4.5, 2.0)
-        + _lids(face, 0.08, 0.55),
+        + lids["cheekSquint"],
         "noseSneer": _move(face.bump(15, -10, 99, 6.5, 8, 12), 1.0, 3.5, 0)
         + _move(face.bump(9, 18, 92, 7, 8, 12) * face.off_eye, 0, 1.5, 0.8)
         + _move(upper * face.bump(14, -36, 100, 9, 30, 40), 0, 2.2, 0.5),
-        "eyeBlink": _lids(face, 1.0, 1.0),
-        "eyeWide": _lids(face, -0.32, -0.12)
+        "eyeBlink": move_lids(face.head, 1.0, 1.0),
+        "eyeWide": lids["eyeWide"]
         + _move(face.bump(32, 38, 92, 16, 6, 20) * face.off_eye, 0, 1.5, 0),
-        "eyeSquint": _lids(face, 0.28, 1.0)
+        "eyeSquint": lids["eyeSquint"]
         + _move(face.bump(34, 5, 84, 14, 8, 16) * face.off_eye, 0, 2.0, 1.0),
-        "eyeLookUp": _lids(face, -0.22, -0.15),
-        "eyeLookDown": _lids(face, 0.5, -0.3),
+        "eyeLookUp": lids["eyeLookUp"],
+        "eyeLookDown": lids["eyeLookDown"],
     }
 
 
@@ -158,7 +137,6 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
     side = np.clip(p[:, 0], -30, 30)
     inward = np.column_stack([-side, 0 * side, 0 * side])
     opened = _jaw_rotation(face, JAW_OPEN_ANGLE)
-    lips_only = smoothstep(face.bump(0, -46, 101, 24, 10, 18), 0.15, 0.8)
     puff = face.bump(46, -36, 70, 15, 16, 22) + face.bump(-46, -36, 70, 15, 16, 22)
     chin = face.bump(0, -60, 97, 14, 10, 14)
     brows = face.bump(12, 41, 98, 10, 12, 24) + face.bump(-12, 41, 98, 10, 12, 24)
@@ -167,7 +145,8 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
         "jawForward": _move(jaw, 0, 0, 5.5),
         "jawLeft": _move(jaw, 6.5, 0, 0),
         "jawRight": _move(jaw, -6.5, 0, 0),
-        "mouthClose": -opened * lips_only[:, None],
+        # Alone it presses the lips; with an open jaw it closes them (see `correctives`).
+        "mouthClose": 0.6 * _lips_press(face),
         "mouthFunnel": 0.42 * around[:, None] * inward
         + _move(around, 0, 0, 5.5)
         + _move(upper, 0, 3.5, 0)
@@ -175,29 +154,50 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
         "mouthPucker": 0.48 * around[:, None] * inward + _move(around, 0, 0, 7.0),
         "mouthLeft": _move(around, 7.5, 0, -0.5),
         "mouthRight": _move(around, -7.5, 0, -0.5),
-        "mouthRollUpper": _move(upper, 0, -1.6, -5.0),
-        "mouthRollLower": _move(lower, 0, 2.0, -5.0),
-        "mouthShrugUpper": _move(upper, 0, 2.5, 2.0),
-        "mouthShrugLower": _move(lower, 0, 3.5, 2.5) + _move(chin, 0, 3.0, 1.0),
+        "mouthRollUpper": _move(upper, 0, 0, -4.5) + _move(upper * face.off_contact, 0, -2.4, 0),
+        "mouthRollLower": _move(lower, 0, 0, -4.5) + _move(lower * face.off_contact, 0, 2.8, 0),
+        "mouthShrugUpper": _move(upper, 0, 2.0, 2.0),
+        "mouthShrugLower": _move(face.bump(0, -44, 103, 18, 8, 16), 0, 3.0, 1.0)
+        + _move(lower, 0, 0, 1.5)
+        + _move(chin, 0, 3.0, 1.0),
         "cheekPuff": _move(puff, 0, 0, 3.5) + np.sign(p[:, :1]) * _move(puff, 7.5, 0, 0),
         "browInnerUp": _move(brows * face.off_eye, 0, 6.0, 0.3),
     }
 
 
-def expressions(head: Assembly) -> tuple[tuple[str, ...], Points]:
-    """Names [Ke] and displacements [Ke, V, 3] mm."""
+def expressions(head: Assembly, twin: NDArray[np.int64]) -> tuple[tuple[str, ...], Points]:
+    """Names [Ke] and displacements [Ke, V, 3] mm.
+
+    Args:
+        head: the mean. twin: [V] each vertex's mirror image.
+    """
     face = _Face(head)
     shapes = _middle_shapes(face)
-    twin = symmetric_vertices(head)
     for name, shape in _left_shapes(face).items():
         shapes[f"{name}Left"] = shape
-        shapes[f"{name}Right"] = shape[twin] * _FLIP
+        shapes[f"{name}Right"] = shape[twin] * FLIP
     tongue = np.zeros(len(head.points))
     tongue[head.members["tongue"]] = 1
     shapes["tongueOut"] = (
         _move(tongue, 0, -1.0, 1.0) * np.clip((head.points[:, 2:] - 42) / 44, 0, 1) * 24.0
     )
     return tuple(shapes), np.stack(list(shapes.values()))
+
+
+def correctives(head: Assembly, twin: NDArray[np.int64]) -> list[tuple[str, str, Points]]:
+    """What two expressions add when they come together: pairs of names and shapes [V, 3] mm.
+
+    A closed eye stays closed whatever else moves its lids; mouthClose closes the open jaw's lips.
+    """
+    face = _Face(head)
+    lips_only = smoothstep(face.bump(0, -46, 101, 24, 10, 18), 0.15, 0.8)
+    closed = -_jaw_rotation(face, JAW_OPEN_ANGLE) * lips_only[:, None]
+    found = [("jawOpen", "mouthClose", closed)]
+    for name, upper, lower in _LID_MOVERS:
+        left = -move_lids(head, upper, lower)
+        found.append(("eyeBlinkLeft", f"{name}Left", left))
+        found.append(("eyeBlinkRight", f"{name}Right", left[twin] * FLIP))
+    return found
 
 
 def symmetric_vertices(head: Assembly) -> NDArray[np.int64]:
@@ -211,7 +211,7 @@ def symmetric_vertices(head: Assembly) -> NDArray[np.int64]:
     # The closed lips lie on one another in space; what follows the jaw tells them apart.
     jaw = 10 * jaw_weights(head)[:, None]
     distance, twin = cKDTree(np.hstack([head.points, jaw])).query(
-        np.hstack([head.points * _FLIP, jaw])
+        np.hstack([head.points * FLIP, jaw])
     )
     if distance.max() > 1e-6:
         raise ValueError(f"the mean head is not symmetric: off by {distance.max():.3g} mm")

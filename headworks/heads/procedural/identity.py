@@ -1,165 +1,137 @@
-"""Identity modes of the procedural head: anthropometric controls and smooth local shapes.
+"""Who people are: identity modes that follow published statistics, and a draw by sex and age.
 
-Every mode is a displacement field over space, in millimetres per standard deviation; deviations
-follow the order of published ones (2 to 8 mm for heights and breadths; Farkas 1994). Eyeballs,
-teeth and joints move rigidly with the field at their place.
+Controls c (fields over space and shapes of the lids) have measures m = m0 + J c. People of one sex
+are drawn so that their measures have the published mean and covariance exactly (to first order):
+fine shape c0 ~ N(shift, I) is drawn first, then c = c0 + G (m - m0 - J c0), where
+G = J^T (J J^T)^-1 changes the measures in the likeliest way. The identity basis is the controls
+times the Cholesky factor of the covariance over both sexes, all ages and builds: coefficients
+are uncorrelated and of unit deviation over that population.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.heads.procedural import anatomy
+from headworks.heads.procedural import anatomy, linear, measures
 from headworks.heads.procedural.assembly import Assembly
-from headworks.heads.procedural.mesh import LID_COUNT, Points, smoothstep
+from headworks.heads.procedural.fields import FIELDS
+from headworks.heads.procedural.lids import FLIP, LID_NAMES, lid_control, meeting
+from headworks.heads.procedural.mesh import Points, smoothstep
 from headworks.heads.procedural.skinning import joints
 
-Field = Callable[[Points], Points]
+Array = NDArray[np.float64]
+Sex = Literal["female", "male"]
+
+IDENTITY_NAMES = (*LID_NAMES, *FIELDS)
+"""The control that leads each mode; later controls go along as the population's do."""
 _RADIUS_NEAR, _RADIUS_FAR = 14.5, 23.0
+_WIDEST = 2.6
+"""Deviations beyond which nobody is drawn."""
+_MEAN_AGE, _AGE_SPREAD = 0.4, 0.22
+
+# What published measures do not hold, in units of the controls. Directions are those of the
+# literature on dimorphism and ageing of faces; amounts were set by eye.
+_MALE = {
+    "brow_ridge": 0.65, "glabella": 0.45, "brow_height": -0.5, "brow_arch": -0.45,
+    "forehead_slope": 0.55, "forehead_boss": -0.35, "cheekbone": -0.3, "cheek_apple": -0.35,
+    "chin_width": 0.5, "chin_protrusion": 0.3, "jaw_square": 0.5, "gonial_height": 0.4,
+    "upper_lip": -0.45, "lower_lip": -0.4, "lip_sides": -0.3, "lid_height": -0.35,
+    "eye_depth": -0.35, "orbit_hollow": 0.2, "lid_fold": 0.25, "bridge_height": 0.3, "hump": 0.25,
+    "tip_rotation": -0.3, "neck_width": 0.9, "shoulders": 0.9, "ear_size": 0.5, "size": 0.25,
+    "cheek_fullness": -0.1, "canthal_tilt": -0.2, "lid_outer_hood": 0.2,
+}  # fmt: skip
+_OLD = {
+    # Per unit of age: from about 20 to about 80 years.
+    "ear_size": 2.2, "upper_lip": -1.8, "lower_lip": -1.5, "cupids_bow": -1.2, "philtrum": 1.2,
+    "nose_length": 0.8, "tip_rotation": -1.4, "jowl": 2.6, "submental": 1.2, "nasolabial": 2.2,
+    "eye_bags": 2.2, "lid_fold": 1.8, "lid_outer_hood": 1.4, "brow_height": -0.9,
+    "cheek_hollow": 0.8, "cheek_apple": -0.8, "mouth_corner": -1.2, "orbit_hollow": 0.8,
+    "cheekbone_height": -0.6, "temple": -0.8, "nostril_flare": 0.4, "columella": 0.6,
+}  # fmt: skip
+_LATENT: tuple[dict[str, float], ...] = (
+    # Build: light to heavy.
+    {"cheek_fullness": 0.9, "submental": 0.9, "jowl": 0.7, "neck_width": 0.7, "cheek_hollow": -0.6,
+     "cheek_apple": 0.4, "jaw_square": 0.3, "lid_fold": 0.25, "chin_width": 0.4, "temple": 0.3},
+    # Broad nose and full lips, or narrow nose and thin ones.
+    {"nostril_flare": 0.7, "tip_width": 0.8, "tip_bulb": 0.3, "upper_lip": 0.9, "lower_lip": 0.9,
+     "lip_protrusion": 0.9, "bridge_height": -0.8, "bridge_width": 0.5, "midface_depth": 0.5,
+     "hump": -0.4, "chin_protrusion": -0.3},
+    # Flat face with heavy upper lids, or sharp profile with deep orbits.
+    {"lid_fold": 0.9, "face_curvature": 0.7, "eye_depth": 0.9, "orbit_hollow": -0.8,
+     "bridge_height": -0.7, "nasion_depth": 0.4, "cheekbone": 0.7, "inner_canthus": 0.8,
+     "lid_height": -0.5, "canthal_tilt": 0.5, "brow_height": 0.4, "brow_ridge": -0.5},
+)  # fmt: skip
 
 
-def _gauss(p: Points, centre: tuple[float, ...], radii: tuple[float, ...]) -> NDArray[np.float64]:
-    return np.exp(-0.5 * (((p - np.array(centre)) / np.array(radii)) ** 2).sum(1))
+@dataclass(frozen=True, eq=False)
+class Population:
+    """How controls and coefficients are distributed.
+
+    Attributes:
+        gain: [K, M] G of the module's text. slope: [M, K] J. factor: [K, K] Cholesky factor.
+        male, old: [K] shifts. latent: [L, K].
+    """
+
+    gain: Array
+    slope: Array
+    factor: Array
+    male: Array
+    old: Array
+    latent: Array
+
+    def coefficients(self, sex: Sex, age: float, rng: np.random.Generator) -> Array:
+        """One person's identity coefficients, see `sample_identity`."""
+        means, deviations, correlation = measures.statistics()
+        row = ("male", "female").index(sex)
+        common = linear.product(
+            linear.cholesky(correlation), rng.standard_normal((len(correlation), 1))
+        )[:, 0]
+        wanted = means[row] - means.mean(0)
+        wanted = wanted + deviations[row] * np.clip(common, -_WIDEST, _WIDEST)
+        fine = np.clip(rng.standard_normal(len(self.male)), -_WIDEST, _WIDEST)
+        build = np.clip(rng.standard_normal(len(self.latent)), -_WIDEST, _WIDEST)
+        fine = fine + (1 if row == 0 else -1) * self.male + (age - _MEAN_AGE) * self.old
+        fine = fine + (build[:, None] * self.latent).sum(0)
+        missing = wanted - (self.slope * fine).sum(1)
+        control = fine + (self.gain * missing).sum(1)
+        z = linear.solve(self.factor, control[:, None])[:, 0]
+        return np.clip(z, -3.0, 3.0)
 
 
-def _pair(
-    centre: tuple[float, float, float],
-    radii: tuple[float, float, float],
-    move: tuple[float, float, float],
-) -> Field:
-    """A bump on both sides, mirrored."""
-
-    def field(p: Points) -> Points:
-        left = _gauss(p, centre, radii)[:, None] * np.array(move)
-        right = _gauss(p * [-1, 1, 1], centre, radii)[:, None] * (np.array(move) * [-1, 1, 1])
-        return left + right
-
-    return field
+def _row(values: dict[str, float]) -> Array:
+    unknown = set(values) - set(IDENTITY_NAMES)
+    if unknown:
+        raise KeyError(f"no such controls: {sorted(unknown)}")
+    return np.array([values.get(name, 0.0) for name in IDENTITY_NAMES])
 
 
-def _bump(
-    centre: tuple[float, float, float],
-    radii: tuple[float, float, float],
-    move: tuple[float, float, float],
-) -> Field:
-    return lambda p: _gauss(p, centre, radii)[:, None] * np.array(move)
-
-
-def _both(*fields: Field) -> Field:
-    return lambda p: sum((f(p) for f in fields), np.zeros_like(p))
-
-
-def _squeeze(
-    centre: tuple[float, float, float],
-    radii: tuple[float, float, float],
-    rates: tuple[float, float, float],
-) -> Field:
-    """Stretch about a centre, fading with distance: displacement = rates * (p - centre)."""
-    return lambda p: _gauss(p, centre, radii)[:, None] * (p - np.array(centre)) * np.array(rates)
-
-
-def _head_only(p: Points) -> NDArray[np.float64]:
-    return smoothstep(p[:, 1] + 0.2 * p[:, 2], -165, -85)
-
-
-def _scale(rates: tuple[float, float, float]) -> Field:
-    return lambda p: _head_only(p)[:, None] * p * np.array(rates)
-
-
-def _lower_face(p: Points) -> Points:
-    """Longer or shorter from the nasion down to the chin."""
-    down = np.clip(30 - p[:, 1], 0, 118) * smoothstep(p[:, 2], 5, 60) * _head_only(p)
-    return np.column_stack([0 * down, -0.045 * down, 0 * down])
-
-
-def _cranial_height(p: Points) -> Points:
-    up = np.clip(p[:, 1] - 50, 0, None)
-    return np.column_stack([0 * up, 0.06 * up, 0 * up])
-
-
-def _occiput(p: Points) -> Points:
-    back = np.clip(-p[:, 2] - 10, 0, None) * smoothstep(p[:, 1], -70, -5)
-    return np.column_stack([0 * back, 0 * back, -0.055 * back])
-
-
-def _neck_width(p: Points) -> Points:
-    w = _gauss(p * [0, 1, 0], (0, -118, 0), (1, 28, 1)) * smoothstep(-p[:, 1], 60, 95)
-    return np.column_stack([0.06 * p[:, 0] * w, 0 * w, 0.05 * (p[:, 2] + 10) * w])
-
-
-def _shoulders(p: Points) -> Points:
-    w = smoothstep(-p[:, 1], 135, 190)
-    return np.column_stack([0.07 * p[:, 0] * w, 0 * w, 0.04 * p[:, 2] * w])
-
-
-def _slope(p: Points) -> Points:
-    w = _gauss(p * [1, 0, 1], (0, 0, 85), (45, 1, 40)) * smoothstep(p[:, 1], 40, 62)
-    w *= smoothstep(-p[:, 1], -130, -80)
-    return np.column_stack([0 * w, 0 * w, -0.085 * (p[:, 1] - 40) * w])
-
-
-FIELDS: dict[str, Field] = {
-    "size": _scale((0.03, 0.03, 0.03)),
-    "head_breadth": _scale((0.042, 0, 0)),
-    "head_length": _occiput,
-    "cranial_height": _cranial_height,
-    "face_height": _lower_face,
-    "bizygomatic": _pair((66, -2, 32), (18, 24, 36), (3.2, 0, 0)),
-    "bigonial": _pair((52, -58, 20), (20, 22, 34), (4.2, 0, 0)),
-    "gonial_height": _pair((50, -62, 24), (22, 20, 26), (0, -3.5, 0)),
-    "chin_height": _bump((0, -80, 90), (26, 17, 28), (0, -3.6, 0)),
-    "chin_protrusion": _bump((0, -74, 95), (20, 16, 26), (0, -0.3, 3.4)),
-    "chin_width": _pair((18, -79, 88), (11, 12, 20), (2.6, -0.8, 0)),
-    "nose_length": _bump((0, -14, 112), (18, 13, 26), (0, -2.9, 0)),
-    "nose_protrusion": _bump((0, -11, 114), (13, 13, 20), (0, 0, 3.0)),
-    "nose_width": _pair((15, -14, 101), (8, 9, 12), (1.9, 0, -0.2)),
-    "bridge_height": _bump((0, 22, 96), (9, 13, 14), (0, 0, 2.3)),
-    "bridge_width": _pair((8, 14, 94), (5, 15, 10), (1.3, 0, 0)),
-    "tip_rotation": _bump((0, -15, 116), (9, 8, 10), (0, 2.5, 0.4)),
-    "hump": _bump((0, 8, 103), (6, 8, 10), (0, 0.2, 1.6)),
-    "mouth_width": _squeeze((0, -42, 98), (26, 13, 26), (0.095, 0, 0)),
-    "upper_lip": _bump((0, -36.5, 107), (17, 4.6, 12), (0, 0.9, 0.9)),
-    "lower_lip": _bump((0, -48, 106), (17, 5.2, 12), (0, -1.0, 1.1)),
-    "lip_protrusion": _bump((0, -42, 104), (20, 11, 16), (0, 0, 2.0)),
-    "philtrum": _bump((0, -40, 100), (34, 12, 34), (0, -2.3, 0)),
-    "intercanthal": _pair((31.5, 22, 78), (17, 17, 26), (1.5, 0, 0)),
-    "eye_height": _pair((31.5, 22, 78), (22, 16, 28), (0, 1.6, 0)),
-    "eye_depth": _pair((31.5, 24, 80), (17, 15, 22), (0, 0, 1.5)),
-    "brow_height": _pair((31, 40, 93), (22, 8, 24), (0, 2.1, 0)),
-    "brow_tilt": _both(
-        _pair((45, 40, 85), (12, 9, 20), (0, 1.8, 0)),
-        _pair((15, 39, 97), (10, 9, 18), (0, -1.1, 0)),
-    ),
-    "brow_ridge": _pair((24, 38, 97), (20, 8, 22), (0, 0, 2.0)),
-    "forehead_slope": _slope,
-    "forehead_width": _pair((56, 60, 60), (18, 26, 34), (3.0, 0, 0.5)),
-    "temple": _pair((64, 36, 48), (12, 16, 20), (2.2, 0, 0)),
-    "cheekbone": _pair((48, 2, 76), (15, 12, 20), (1.6, 0, 2.0)),
-    "cheek_fullness": _pair((46, -34, 70), (17, 19, 26), (3.3, 0, 1.2)),
-    "midface_depth": _bump((0, -12, 98), (34, 26, 28), (0, 0, 2.2)),
-    "infraorbital": _pair((27, 3, 86), (14, 8, 14), (0, 0, 1.2)),
-    "mentolabial": _bump((0, -57, 97), (18, 5, 12), (0, 0, -1.4)),
-    "submental": _bump((0, -98, 62), (32, 14, 34), (0, -4.2, 1.2)),
-    "ear_size": _pair((72, 5, -10), (12, 40, 40), (0, 0, 0)),
-    "ear_stand": _pair((76, 10, -20), (14, 34, 16), (3.5, 0, 0)),
-    "neck_width": _neck_width,
-    "shoulders": _shoulders,
-    "nose_bend": _bump((0, -8, 112), (13, 14, 20), (1.0, 0, 0)),
-    "chin_shift": _bump((0, -75, 92), (24, 17, 28), (1.5, 0, 0)),
-    "mouth_tilt": _both(
-        _bump((24, -42, 93), (11, 10, 16), (0, 0.8, 0)),
-        _bump((-24, -42, 93), (11, 10, 16), (0, -0.8, 0)),
-    ),
-    "brow_uneven": _both(
-        _bump((32, 40, 93), (18, 8, 20), (0, 0.8, 0)),
-        _bump((-32, 40, 93), (18, 8, 20), (0, -0.8, 0)),
-    ),
-}
-_LID_MODES = {"lid_height": 0.8, "lid_lower": -0.5, "eye_width": 1.1, "canthal_tilt": 1.0}
-IDENTITY_NAMES = (*FIELDS, *_LID_MODES)
+def population(slope: Array) -> Population:
+    """The distribution of people, from how controls change measures [M, K]."""
+    means, deviations, correlation = measures.statistics()
+    male, old = _row(_MALE), _row(_OLD)
+    latent = np.stack([_row(values) for values in _LATENT])
+    square = linear.product(slope, slope.T)
+    gain = linear.solve(square + 1e-6 * np.eye(len(square)), slope).T
+    keeps = np.eye(len(male)) - linear.product(gain, slope)
+    total = np.zeros((len(male), len(male)))
+    fine = np.eye(len(male)) + linear.product(latent.T, latent)
+    fine += np.outer(_AGE_SPREAD * old, _AGE_SPREAD * old)
+    for row, sign in ((0, 1), (1, -1)):
+        spread = correlation * np.outer(deviations[row], deviations[row])
+        at = (keeps * (sign * male)).sum(1) + (gain * (means[row] - means.mean(0))).sum(1)
+        total += linear.product(linear.product(keeps, fine), keeps.T) / 2
+        total += linear.product(linear.product(gain, spread), gain.T) / 2
+        total += np.outer(at, at) / 2
+    # The trunk's modes move the trunk alone, though men are broader: trackers place it apart.
+    trunk = [IDENTITY_NAMES.index(name) for name in ("neck_width", "shoulders")]
+    face = np.setdiff1d(np.arange(len(male)), trunk)
+    total[np.ix_(face, trunk)] = 0
+    total[np.ix_(trunk, face)] = 0
+    return Population(gain, slope, linear.cholesky(total), male, old, latent)
 
 
 def _rigid_near_eyes(head: Assembly, shape: Points, at_eyes: Points) -> Points:
@@ -177,37 +149,7 @@ def _rigid_near_eyes(head: Assembly, shape: Points, at_eyes: Points) -> Points:
     return shape
 
 
-def _lid_mode(head: Assembly, name: str, amount: float) -> Points:
-    """Lid margins and their rings moved along the eyeball; both eyes."""
-    out = np.zeros_like(head.points)
-    n = LID_COUNT
-    t = np.concatenate([np.linspace(0, 1, n + 1), np.linspace(1, 0, n + 1)[1:-1]])
-    upper = np.arange(2 * n) <= n
-    way = np.zeros((2 * n, 3))
-    if name == "lid_height":
-        way[:, 1] = amount * np.sin(np.pi * t) * upper
-    elif name == "lid_lower":
-        way[:, 1] = amount * np.sin(np.pi * t) * ~upper
-    elif name == "eye_width":
-        way[:, 0] = amount * t**2
-        way[:, 2] = -0.6 * amount * t**2
-    else:
-        way[:, 1] = amount * t**1.5
-    for side, suffix in ((1, ""), (-1, "_r")):
-        for k, follow in enumerate((1.0, 0.9, 0.7, 0.4, 0.15)):
-            ids = head.tags[f"lid{k}{suffix}"]
-            base = head.points[ids] * [side, 1, 1]
-            moved = base + follow * way
-            if k < 3:
-                moved = anatomy.on_lid_sphere(moved, anatomy.LID_RADIUS + 0.12 * k)
-            out[ids] = (moved - base) * [side, 1, 1]
-        rim = head.members["rim_left" if side == 1 else "rim_right"]
-        for r in range(1, len(rim) // (2 * n)):
-            out[rim[r * 2 * n : (r + 1) * 2 * n]] = out[head.tags[f"lid0{suffix}"]]
-    return out
-
-
-def _ears_scaled(head: Assembly, rate: float = 0.07) -> Points:
+def _ears_scaled(head: Assembly, rate: float = 0.055) -> Points:
     out = np.zeros_like(head.points)
     for name in ("ear_left", "ear_right"):
         ids = head.members[name]
@@ -216,10 +158,24 @@ def _ears_scaled(head: Assembly, rate: float = 0.07) -> Points:
     return out
 
 
-def identity(head: Assembly) -> tuple[Points, Points]:
-    """Modes [Ki, V, 3] and what they do to the joints [Ki, 5, 3], mm per standard deviation."""
+_LIPS_ONLY = ("upper_lip", "lower_lip", "lip_protrusion", "mouth_tilt", "overbite", "lip_sides",
+              "cupids_bow", "mouth_corner")  # fmt: skip
+_ON_THE_EYE = ("lid_fold", "eye_bags")
+"""Fields that shape the skin over the eyeball instead of moving with it."""
+
+
+def controls(head: Assembly, twin: NDArray[np.int64]) -> tuple[Points, Points]:
+    """Shapes [K, V, 3] and moves of the joints [K, 5, 3] per unit of each control, mm.
+
+    Args:
+        head: the mean. twin: [V] each vertex's mirror image.
+    """
     rest = joints()
     shapes, moved = [], []
+    for name in LID_NAMES:
+        left = lid_control(head, name)
+        shapes.append(left + left[twin] * FLIP)
+        moved.append(np.zeros_like(rest))
     for name, field in FIELDS.items():
         shape, at_joints = field(head.points), field(rest)
         at_joints[0] = 0
@@ -230,14 +186,44 @@ def identity(head: Assembly) -> tuple[Points, Points]:
             ("tongue", (0, -50, 92)),
         ):
             rigid = field(np.array([place], np.float64))[0]
-            if name in ("upper_lip", "lower_lip", "lip_protrusion", "mouth_tilt"):
-                rigid = np.zeros(3)
-            shape[head.members[ids_name]] = rigid
+            shape[head.members[ids_name]] = 0 if name in _LIPS_ONLY else rigid
         if name == "ear_size":
             shape, at_joints = _ears_scaled(head), np.zeros_like(rest)
-        shapes.append(_rigid_near_eyes(head, shape, at_joints[3:5]))
+        if name in _ON_THE_EYE:
+            at_joints[3:] = 0
+            for part in ("eye_left", "eye_right", "rim_left", "rim_right"):
+                shape[head.members[part]] = 0
+            for tag in ("lid0", "lid0_r"):
+                shape[head.tags[tag]] = 0
+        else:
+            shape = _rigid_near_eyes(head, shape, at_joints[3:5])
+        shapes.append(shape)
         moved.append(at_joints)
-    for name, amount in _LID_MODES.items():
-        shapes.append(_lid_mode(head, name, amount))
-        moved.append(np.zeros_like(rest))
     return np.stack(shapes), np.stack(moved)
+
+
+def identity(head: Assembly, twin: NDArray[np.int64]) -> tuple[Points, Points, Population]:
+    """Modes [Ki, V, 3] and what they do to the joints [Ki, 5, 3], mm per standard deviation."""
+    shapes, moved = controls(head, twin)
+    _, slope = measures.measured(head, shapes, moved[:, 3:5])
+    people = population(slope)
+    modes = np.einsum("kj,kvc->jvc", people.factor, shapes)
+    return modes, np.einsum("kj,kvc->jvc", people.factor, moved), people
+
+
+def meeting_lids(
+    head: Assembly, twin: NDArray[np.int64], people: Population
+) -> list[tuple[str, int, Points]]:
+    """What blinks add to the lids of a person whose lids are not the mean's.
+
+    Returns:
+        Expression, identity coefficient and the shape that their product adds.
+    """
+    found = []
+    extra = np.stack([meeting(head, name) for name in LID_NAMES])
+    count = len(LID_NAMES)
+    left = np.einsum("kj,kvc->jvc", people.factor[:count, :count], extra)
+    for j in range(count):
+        found.append(("eyeBlinkLeft", j, left[j]))
+        found.append(("eyeBlinkRight", j, left[j][twin] * FLIP))
+    return found

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.heads.procedural import linear
 from headworks.heads.procedural.anatomy import control_points
 
 Points = NDArray[np.float64]
@@ -15,15 +16,10 @@ _SMOOTHING = 2e-6
 
 
 @numba.njit(cache=True)
-def _fit(rays: Points, values: Points, smoothing: float) -> Points:
-    """Weights of the cubic radial basis and of its linear part, [N + 4].
-
-    Gaussian elimination with row pivoting; written out because the threads of a BLAS change the
-    last bits of a result, and with them the digest of the head.
-    """
+def _system(rays: Points, smoothing: float) -> Points:
+    """Matrix of the cubic radial basis and its linear part, [N + 4, N + 4]."""
     count = len(rays)
-    size = count + 4
-    a = np.zeros((size, size + 1))
+    a = np.zeros((count + 4, count + 4))
     for i in range(count):
         for j in range(count):
             gap = 0.0
@@ -34,27 +30,7 @@ def _fit(rays: Points, values: Points, smoothing: float) -> Points:
         a[i, count] = a[count, i] = 1.0
         for d in range(3):
             a[i, count + 1 + d] = a[count + 1 + d, i] = rays[i, d]
-        a[i, size] = values[i]
-    for column in range(size):
-        pivot = column
-        for row in range(column + 1, size):
-            if abs(a[row, column]) > abs(a[pivot, column]):
-                pivot = row
-        if pivot != column:
-            for k in range(column, size + 1):
-                a[column, k], a[pivot, k] = a[pivot, k], a[column, k]
-        for row in range(column + 1, size):
-            factor = a[row, column] / a[column, column]
-            if factor != 0.0:
-                for k in range(column, size + 1):
-                    a[row, k] -= factor * a[column, k]
-    weights = np.zeros(size)
-    for row in range(size - 1, -1, -1):
-        total = a[row, size]
-        for k in range(row + 1, size):
-            total -= a[row, k] * weights[k]
-        weights[row] = total / a[row, row]
-    return weights
+    return a
 
 
 @numba.njit(cache=True)
@@ -84,7 +60,8 @@ class SkinSurface:
         both = np.concatenate([half, mirrored])
         radius = np.linalg.norm(both, axis=1)
         self._rays = both / radius[:, None]
-        self._weights = _fit(self._rays, radius, smoothing)
+        right = np.append(radius, np.zeros(4))[:, None]
+        self._weights = linear.solve(_system(self._rays, smoothing), right)[:, 0]
 
     def radius(self, directions: Points) -> Points:
         """[N, 3] unit directions -> [N] mm."""
