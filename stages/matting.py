@@ -32,6 +32,15 @@ class MattingParams(Params):
     )
 
 
+def assets(params: MattingParams) -> dict[str, Path | None]:
+    """The checkpoints that the backend, or the choice of it, depends on."""
+    from headworks.matting import weights_at_hand
+    from headworks.networks.files import weights_folder
+
+    found = weights_at_hand(weights_folder(params.weights))
+    return {n: p for n, p in found.items() if params.backend in ("auto", n)}
+
+
 def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> None:
     """Write the mattes of one capture.
 
@@ -57,6 +66,7 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     )
     from headworks.formats.sequences import sequence_runs
     from headworks.matting import choose_backend, matte_quality, weights_digest
+    from headworks.networks.files import weights_folder
 
     capture = Path(inputs["ingest"])
     meta = read_meta(capture, "capture")
@@ -66,7 +76,7 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     boxes = table.select("face_x0", "face_y0", "face_x1", "face_y1").to_numpy()
     runs = sequence_runs(table.filter(c=0)["sequence"].to_list())
 
-    weights = Path(params.weights)
+    weights = weights_folder(params.weights)
     plates = _plates(capture, (cameras, *rgb.shape[2:]))
     backend: str = params.backend
     reason = "asked for in the parameters"

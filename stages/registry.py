@@ -27,6 +27,19 @@ STAGES: tuple[Stage, ...] = (
         (Input("ingest"), Input("matting"), Input("landmarks")),
     ),
     Stage(
+        "expressions",
+        "stages.expressions",
+        "ExpressionsParams",
+        "subject",
+        (
+            Input("synthesis", optional=True),
+            Input("ingest", optional=True),
+            Input("landmarks", optional=True),
+            Input("tracking", optional=True),
+        ),
+        ALL_CAPTURES | _POPULATION,
+    ),
+    Stage(
         "prior",
         "stages.prior",
         "PriorParams",

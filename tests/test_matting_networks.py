@@ -22,7 +22,8 @@ from headworks.matting.background_matting.refiner import Selection
 from headworks.matting.rvm.decoder import ConvGRU
 from headworks.matting.rvm.network import FRESH, RobustVideoMatting, portrait_ratio
 from headworks.matting.rvm.network import build as build_rvm
-from headworks.networks.checkpoints import file_digest, load_state, read_checkpoint
+from headworks.networks.checkpoints import load_state, read_checkpoint
+from headworks.networks.files import file_digest
 from stages.contract import Context
 from stages.matting import MattingParams, run
 from tests.rulefill import fingerprint, rule_rows, rule_state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from headworks.errors import CaptureError, WeightsError
 from headworks.matting import background_matting, colour_key, plain, rembg_session, rvm
+from headworks.networks.files import file_digest
 
 BACKENDS = (
     background_matting.NAME,
@@ -33,30 +33,21 @@ def choose_backend(
     Returns:
         Name of the backend, and why.
     """
-    if plates:
-        variant = _at_hand(lambda: background_matting.weights_path(weights)[0])
-        if variant:
-            why = f"clean backgrounds and the weights of BackgroundMattingV2 ({variant})"
-            return background_matting.NAME, f"{why} are at hand"
+    found = weights_at_hand(weights)
+    plate, video, still = (found[m.NAME] for m in (background_matting, rvm, rembg_session))
     clip = any(len(frames) > 1 for frames in sequences)
-    video = _at_hand(lambda: rvm.weights_path(weights)[0])
-    still = _at_hand(lambda: rembg_session.weights_path()[0])
-    if video and (clip or not still):
-        what = "a clip" if clip else "single photos, no weights of rembg"
-        return rvm.NAME, f"{what}, and the weights of RobustVideoMatting ({video}) are at hand"
+    if plates and plate:
+        return background_matting.NAME, f"clean backgrounds and {plate.name} are at hand"
+    if video and clip:
+        return rvm.NAME, f"a clip, and {video.name} is at hand"
     if still:
-        return rembg_session.NAME, f"the weights of {still} are at hand"
+        return rembg_session.NAME, f"the weights of {still.stem} are at hand"
+    if video:
+        return rvm.NAME, f"no weights of rembg for single photos, and {video.name} is at hand"
     absent = "no weights of RobustVideoMatting or rembg"
     if all(colour_key.screen_colour(frames) is not None for frames in sequences):
         return colour_key.NAME, f"{absent}, and the border is one saturated colour"
     return plain.NAME, f"{absent}, and the border is not one saturated colour"
-
-
-def _at_hand(find: Callable[[], str]) -> str | None:
-    try:
-        return find()
-    except WeightsError:
-        return None
 
 
 def estimate_alpha(
@@ -111,17 +102,31 @@ def estimate_alpha(
     raise ValueError(f"no matting backend {backend!r}; there are {', '.join(BACKENDS)}")
 
 
-def weights_digest(backend: str, weights: Path | None = None) -> str | None:
-    """SHA-256 of the backend's weights, hexadecimal; None where it has none."""
+def weights_at_hand(weights: Path | None = None) -> dict[str, Path | None]:
+    """The checkpoint that each network would use, None where it has none.
+
+    Args:
+        weights: folder of checkpoints, or None.
+    """
     finders: dict[str, Callable[[], tuple[str, Path]]] = {
         background_matting.NAME: lambda: background_matting.weights_path(weights),
         rvm.NAME: lambda: rvm.weights_path(weights),
         rembg_session.NAME: rembg_session.weights_path,
     }
-    if backend not in finders:
+    return {name: _at_hand(find) for name, find in finders.items()}
+
+
+def _at_hand(find: Callable[[], tuple[str, Path]]) -> Path | None:
+    try:
+        return find()[1]
+    except WeightsError:
         return None
-    with finders[backend]()[1].open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_digest(backend: str, weights: Path | None = None) -> str | None:
+    """SHA-256 of the backend's weights, hexadecimal; None where it has none."""
+    path = weights_at_hand(weights).get(backend)
+    return None if path is None else file_digest(path)
 
 
 def matte_quality(alpha: NDArray[np.uint8]) -> NDArray[np.float32]:

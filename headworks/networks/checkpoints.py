@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,25 +13,9 @@ from torch import Tensor, nn
 
 from headworks.errors import WeightsError
 
-SUFFIXES = (".pth", ".safetensors")
 _NAMED = 8
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-def find_file(folder: Path | None, stem: str) -> Path | None:
-    """A checkpoint by its published name, as `.pth` or `.safetensors`; None where it is absent."""
-    for suffix in SUFFIXES if folder is not None else ():
-        path = Path(folder) / f"{stem}{suffix}"  # type: ignore[arg-type]
-        if path.is_file():
-            return path
-    return None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headworks.errors import WeightsError
+from headworks.networks.files import find_file
 
 if TYPE_CHECKING:
     from headworks.matting.rvm.network import RobustVideoMatting
@@ -25,8 +26,6 @@ def weights_path(folder: Path | None) -> tuple[str, Path]:
     Raises:
         WeightsError: when there is none.
     """
-    from headworks.networks.checkpoints import find_file
-
     for stem, variant in FILES.items():
         path = find_file(folder, stem)
         if path is not None:
