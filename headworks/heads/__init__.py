@@ -3,6 +3,7 @@
 base      `HeadModel`, `HeadPose`: what every model offers
 dense     dense landmarks and left-right symmetry, derived from any model
 surface   closest points, rays, symmetry of a mesh
+store     imported models as files; importers/ makes them of what the user has
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from headworks.errors import HeadworksError
 from headworks.heads.base import HeadModel, HeadPose
 
 __all__ = ["HeadModel", "HeadPose", "load_head"]
@@ -22,7 +22,8 @@ def load_head(name: str) -> HeadModel:
     """The head model that `params.yaml` names; built or read once per process.
 
     Args:
-        name: "procedural", made by code; or "ict:<path to ict_facekit.npz>".
+        name: "procedural", made by code; a name under which `headworks heads import` stored a
+            model (`headworks.headfiles`); or "ict:<path to ict_facekit.npz>".
 
     Returns:
         The model, on the CPU, with dense landmarks and symmetry; its `name` is `name`.
@@ -41,6 +42,6 @@ def load_head(name: str) -> HeadModel:
         from headworks.heads.ict import load_ict
 
         return complete(replace(load_ict(Path(path)), name=name))
-    raise HeadworksError(
-        f"no head model {name!r}: expected 'procedural' or 'ict:<path to ict_facekit.npz>'"
-    )
+    from headworks.heads.store import load_stored
+
+    return complete(load_stored(name))

@@ -131,11 +131,16 @@ def complete(head: HeadModel) -> HeadModel:
 
 
 def dense_embedding(head: HeadModel) -> tuple[tuple[str, ...], NDArray[np.int64], Array]:
-    """Where the dense landmarks lie on a head model.
+    """Where the dense landmarks lie on a head model that knows its symmetry.
 
     Returns:
         names [D] (of `DENSE_NAMES`, in that order), faces int64 [D], barycentric [D, 3].
+
+    Raises:
+        ValueError: the model has no `mirror_vertices`.
     """
+    if head.mirror_vertices is None:
+        raise ValueError(f"{head.name}: dense landmarks need mirror_vertices first; see complete")
     neutral = head.template.double().numpy()
     opened = _opened(head).double().numpy()
     marks = {
@@ -195,22 +200,27 @@ def _forehead(marks: Array, shoot: _Shoot, put: _Put) -> None:
 
 
 def _ears(head: HeadModel, neutral: Array, put: _Put) -> None:
-    """The outline of each ear seen from the side, from its front over the top."""
+    """The outline of each ear seen from the side: the left one's, and its partners on the right."""
     faces = head.faces.numpy()
     ear = head.region_faces("ears").numpy()
-    for side, sign in (("right", -1), ("left", 1)):
-        members = np.flatnonzero(ear & (neutral[faces].mean(1)[:, 0] * sign > 0))
-        if not len(members):
-            continue
-        corner_face = np.repeat(members, 3)
-        corner = np.tile(np.arange(3), len(members))
-        points = neutral[faces[corner_face, corner]][:, [2, 1]]  # z forward, y up
-        middle = (points.min(0) + points.max(0)) / 2
-        turn = 2 * np.pi * np.arange(_EAR_POINTS) / _EAR_POINTS
-        rays = np.stack([np.cos(turn), np.sin(turn)], -1)
-        best = ((points - middle) @ rays.T).argmax(0)
-        names = [f"ear_{side}_{i:02d}" for i in range(_EAR_POINTS)]
-        put(names, corner_face[best], np.eye(3)[corner[best]])
+    corners = np.unique(faces[ear])
+    left = corners[neutral[corners, 0] > 0]
+    assert head.mirror_vertices is not None
+    partner = head.mirror_vertices.numpy()
+    if not len(left):
+        return
+    points = neutral[left][:, [2, 1]]  # z forward, y up
+    middle = (points.min(0) + points.max(0)) / 2
+    turn = 2 * np.pi * np.arange(_EAR_POINTS) / _EAR_POINTS
+    rays = np.stack([np.cos(turn), np.sin(turn)], -1)
+    outline = left[((points - middle) @ rays.T).argmax(0)]
+    for side, vertices in (("left", outline), ("right", partner[outline])):
+        ids, bary = np.full(_EAR_POINTS, -1, np.int64), np.zeros((_EAR_POINTS, 3))
+        for i, vertex in enumerate(vertices):
+            owners = np.flatnonzero((faces == vertex).any(1)) if vertex >= 0 else []
+            if len(owners):
+                ids[i], bary[i] = owners[0], faces[owners[0]] == vertex
+        put([f"ear_{side}_{i:02d}" for i in range(_EAR_POINTS)], ids, bary)
 
 
 def _rings(marks: Array, shoot: _Shoot, put: _Put) -> None:

@@ -25,7 +25,13 @@ _NECK_PIVOT_CM = np.array([0.0, -2.0, -0.5])
 _NECK_LOW_CM, _NECK_HIGH_CM = -14.0, -6.0  # smoothstep of y + 0.35 (z - 2)
 _TORSO_BELOW_CM = -13.5
 _EAR_WINDOW_CM = ((-0.5, 1.5), (0.5, 1.8))  # y and z between which the concha is deepest
+_EAR_ELLIPSE_CM = ((0.9, 3.3), (0.0, 1.75))  # middle and half axis, y and z, of the ear's outline
 _SKULL_BASE_CM, _JAW_MARGIN_CM = -1.5, 0.8  # where the neck begins: below the skull, the jaw
+_JAW_LINE = (
+    3041, 3661, 3042, 4390, 3880, 3022, 3085, 2484, 4102, 4036, 3061, 2253, 3466, 3490, 3493, 3496,
+    3498,
+)  # fmt: skip
+"""Vertices of the left jaw line, from the ear to the chin (the repository's extended set)."""
 _TONGUE_HALF_WIDTH_CM, _TONGUE_LENGTH_CM = 1.0, 3.0
 
 # Place of each material in the atlas: (u, v, width, height). The face takes 2/3 x 2/3 of it.
@@ -63,7 +69,11 @@ def load_ict(path: str | Path) -> HeadModel:
     Raises:
         WeightsError: when the file is absent or of another format.
     """
-    data = _read(Path(path))
+    return ict_head(read_npz(Path(path)))
+
+
+def ict_head(data: dict[str, NDArray]) -> HeadModel:
+    """The model of the arrays of `ict-facekit-npz/1` (see `load_ict`)."""
     vertex_part, ranges = data["vertex_part"], dict(zip(data["sub_names"], data["sub_ranges"]))
     keep = vertex_part < _SOLID_PARTS
     face_part = data["poly_part"][data["face_poly"]]
@@ -140,7 +150,12 @@ def ear_canal_midpoint(face_cm: NDArray[np.float64]) -> NDArray[np.float64]:
     return middle
 
 
-def _read(path: Path) -> dict[str, NDArray]:
+def read_npz(path: Path) -> dict[str, NDArray]:
+    """The arrays of an `ict-facekit-npz/1` file.
+
+    Raises:
+        WeightsError: when the file is absent or of another format.
+    """
     expected = (
         f"{path}: expected an ICT-FaceKit file of format {FORMAT!r}; convert your checkout of "
         "ICT-FaceKit or choose another head model (head: procedural)"
@@ -213,13 +228,15 @@ def _face_regions(
     region[(part == 7) | (part == 8)] = REGIONS.index("eyes")
 
     skin = (part == 0) | (part == 1)
-    jaw = neutral[data["jawline_left_extended_vertices"]]
+    jaw = neutral[list(_JAW_LINE)]
     order = np.argsort(jaw[:, 2])
     jaw_y = np.interp(z, jaw[order, 2], jaw[order, 1], left=_SKULL_BASE_CM)
     neck = skin & (y < np.minimum(jaw_y - _JAW_MARGIN_CM, _SKULL_BASE_CM))
     region[neck] = REGIONS.index("neck")
     region[skin & (y < _TORSO_BELOW_CM)] = REGIONS.index("torso")
-    ear = (part == 0) & (np.abs(x) > 6.4) & (z < 2.2) & (y > -2.5) & (y < 5.5)
+    (y0, height), (z0, depth) = _EAR_ELLIPSE_CM
+    ear = ((y - y0) / height) ** 2 + ((z - z0) / depth) ** 2 < 1
+    ear &= (part == 0) & (np.abs(x) > 6.4)
     region[ear] = REGIONS.index("ears")
 
     names = [str(n) for n in data["expression_names"]]
