@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,11 @@ from headworks.cameras import Camera, intrinsics, orbit
 from headworks.errors import CaptureError
 from headworks.heads import HeadPose, load_head
 from headworks.images import to_uint8
-from headworks.synthetic import make_person, render_person
+from headworks.seeds import generator
+from headworks.synthetic import Person, make_person, person_scene, render_person
 from headworks.synthetic.capture import held_out, ring
 from headworks.synthetic.motion import coefficients, talking
+from headworks.synthetic.traits import draw_traits
 from headworks.tracks import read_tracking
 from stages.contract import Context
 from stages.synthesis import SynthesisParams, run
@@ -84,22 +88,37 @@ def test_different_seeds_are_different_people_and_one_seed_is_one_person():
     assert np.abs(a.albedo - b.albedo).mean() > 0.01
 
 
-def test_hair_and_beard_move_with_the_head_and_the_jaw():
-    person = next(p for p in (make_person(s, 128) for s in range(40)) if p.attributes["beard_mm"])
-    from headworks.synthetic.render import pose_person
+def person_with(wanted: Callable[[dict], bool], texture: int = 128) -> Person:
+    seed = next(s for s in range(400) if wanted(draw_traits(generator(s, "person")).attributes))
+    return make_person(seed, texture)
 
-    head = load_head("procedural")
-    count = len(head.template)
-    closed = pose_person(person, torch.zeros(len(head.expression_names)), HeadPose.zeros(1))
-    jaw = torch.from_numpy(coefficients(head, {"jawOpen": 1.0}).astype(np.float32))
-    opened = pose_person(person, jaw, HeadPose.zeros(1))
-    moved = np.linalg.norm(opened.positions - closed.positions, axis=1)[count:]
-    assert moved.max() > 0.02, "the beard follows the chin"
-    # And nowhere does hair hang in the air: as far from the skin as before.
+
+def test_beard_follows_the_chin_and_stays_on_the_skin():
     from scipy.spatial import cKDTree
 
-    skin = [cKDTree(s.positions[:count]).query(s.positions[count:])[0] for s in (closed, opened)]
-    assert np.abs(skin[1] - skin[0]).max() < 0.015
+    person = person_with(lambda a: a["beard"] == "full")
+    head = person.space.head
+    jaw = torch.from_numpy(coefficients(head, {"jawOpen": 1.0}).astype(np.float32))
+    closed, opened = person_scene(person), person_scene(person, jaw)
+    which = [s.kind for s in closed.strands].index("beard")
+    before, after = closed.strands[which].points, opened.strands[which].points
+    assert np.linalg.norm(after - before, axis=2).max() > 0.02
+    for scene, hairs in ((closed, before), (opened, after)):
+        tree = cKDTree(scene.surfaces[0].vertices)
+        assert tree.query(hairs[:, 0])[0].max() < 0.014, "no root hangs in the air"
+
+
+def test_hair_turns_with_the_head_and_long_hair_rests_on_the_shoulders():
+    person = person_with(lambda a: a["hair"] == "long straight")
+    pose = HeadPose.zeros(1)
+    turned = replace(pose, neck=torch.tensor([[0.0, 0.5, 0.0]]))
+    rest = person_scene(person).strands[0].points
+    moved = person_scene(person, None, turned).strands[0].points
+    shift = np.linalg.norm(moved - rest, axis=2)
+    assert np.median(shift[:, 0]) > 0.02, "roots turn with the scalp"
+    low = rest[..., 1] < -0.24
+    assert low.any()
+    assert shift[low].max() < 1e-4, "what lies on the chest stays there"
 
 
 def test_alpha_is_the_covered_share_of_each_pixel():

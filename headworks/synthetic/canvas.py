@@ -1,4 +1,4 @@
-"""Where the head's UV map lies on the mean head: what albedo is painted on."""
+"""Where a head's UV map lies on the mean head: what albedo is painted on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.heads import load_head
 from headworks.heads.base import REGIONS
 from headworks.mesh import rasterize_uv
+from headworks.synthetic.space import HeadSpace
+
+Real = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,24 +20,23 @@ class Canvas:
     """Texels of the UV map that belong to the head.
 
     Attributes:
-        size: texels per side. rows, columns: int [N] of the covered texels.
-        position: [N, 3] millimetres on the mean head. region: int [N] into REGIONS.
-        lip: [N] 1 on the lips, falling to 0 just outside. lid: same for the lids' margins.
-        fill: int [size, size], for every texel the covered texel (index into N) nearest to it.
+        size: texels per side. position: float32 [N, 3] millimetres on the mean head.
+        region: int [N] into REGIONS.
+        lip: float32 [N], 1 on the lips, falling to 0 just outside.
+        fill: int32 [size, size], for every texel the covered texel (index into N) nearest to it.
+        face: int [M], texels of the face's skin (with lips and lids) in front.
     """
 
     size: int
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    position: NDArray[np.float64]
+    position: Real
     region: NDArray[np.int64]
-    lip: NDArray[np.float64]
-    lid: NDArray[np.float64]
-    fill: NDArray[np.int64]
+    lip: Real
+    fill: NDArray[np.int32]
+    face: NDArray[np.int64]
 
-    def image(self, colors: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Colours [N, 3] of the covered texels -> texture float32 [size, size, 3], gaps filled."""
-        return np.asarray(colors, np.float32)[self.fill]
+    def image(self, values: NDArray[np.floating]) -> Real:
+        """Values [N, D] of the covered texels -> float32 [size, size, D], gaps filled."""
+        return np.asarray(values, np.float32)[self.fill]
 
     def of(self, *names: str) -> NDArray[np.bool_]:
         """Which texels belong to the named regions, [N]."""
@@ -43,29 +44,26 @@ class Canvas:
 
 
 @lru_cache(maxsize=2)
-def canvas(size: int) -> Canvas:
-    """The canvas of the procedural head at a texture size."""
+def canvas(space: HeadSpace, size: int) -> Canvas:
+    """The canvas of a head at a texture size."""
     from scipy.ndimage import distance_transform_edt
 
-    head = load_head("procedural")
+    head = space.head
     faces = head.faces.numpy()
     ids, bary = rasterize_uv(head.uvs.numpy(), head.faces_uv.numpy(), size)
     rows, columns = np.nonzero(ids >= 0)
     face, weight = ids[rows, columns], bary[rows, columns].astype(np.float64)
     corner = faces[face]
-    points = head.template.numpy().astype(np.float64) * 1000
-    position = (points[corner] * weight[..., None]).sum(1)
+    position = (space.canonical[corner] * weight[..., None]).sum(1).astype(np.float32)
     region = head.face_regions.numpy()[face]
-
-    def spread(name: str) -> NDArray[np.float64]:
-        mark = np.zeros(len(points))
-        members = faces[head.face_regions.numpy() == REGIONS.index(name)]
-        mark[members] = 1
-        return (mark[corner] * weight).sum(1)
-
-    lid = spread("eyelids")
-    index = np.zeros((size, size), np.int64)
+    mark = np.zeros(len(space.canonical))
+    mark[faces[head.face_regions.numpy() == REGIONS.index("lips")]] = 1
+    lip = (mark[corner] * weight).sum(1).astype(np.float32)
+    index = np.zeros((size, size), np.int32)
     index[rows, columns] = np.arange(len(rows))
     near = distance_transform_edt(ids < 0, return_distances=False, return_indices=True)
-    fill = index[near[0], near[1]]
-    return Canvas(size, rows, columns, position, region, spread("lips"), lid, fill)
+    skin = np.isin(region, [REGIONS.index(n) for n in ("skin", "lips", "eyelids", "neck")])
+    front = (position[:, 2] > -5) & (position[:, 1] > -150) & (position[:, 1] < 110)
+    return Canvas(
+        size, position, region, lip, index[near[0], near[1]], np.flatnonzero(skin & front)
+    )

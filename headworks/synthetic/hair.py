@@ -1,313 +1,396 @@
-"""Hair as a displaced shell over the scalp and a curtain of hanging strands."""
+"""Hair of the head as strands: where it starts, how styles grow, and how it moves."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.heads import load_head
 from headworks.heads.procedural.mesh import smoothstep
-from headworks.heads.procedural.surface import SkinSurface
-from headworks.synthetic.noise import noise
-from headworks.synthetic.skin import beard_mask
+from headworks.synthetic import strands
+from headworks.synthetic.space import Grid, HeadSpace, body_distance
+from headworks.synthetic.strands import Growth
 
 Array = NDArray[np.float64]
 
-STYLES: dict[str, dict[str, float]] = {
-    # top, side: thickness in mm; fringe: how far the front comes down, mm; end: height of the
-    # tips, mm (0: nothing hangs); curl: size of curls, mm; part: where hanging hair is parted, mm.
-    "bald": {"top": 0, "side": 0, "fringe": 0, "end": 0, "curl": 0},
-    "buzz": {"top": 3.0, "side": 2.2, "fringe": 0, "end": 0, "curl": 0},
-    "short": {"top": 15, "side": 6, "fringe": 6, "end": 0, "curl": 0},
-    "crop": {"top": 20, "side": 8, "fringe": 22, "end": 0, "curl": 0},
-    "receding": {"top": 5, "side": 7, "fringe": -24, "end": 0, "curl": 0},
-    "curly": {"top": 30, "side": 22, "fringe": 6, "end": 0, "curl": 11},
-    "afro": {"top": 46, "side": 38, "fringe": 4, "end": 0, "curl": 12},
-    "bob": {"top": 16, "side": 13, "fringe": 12, "end": -78, "curl": 0, "part": 8},
-    "medium": {"top": 17, "side": 13, "fringe": 0, "end": -118, "curl": 0, "part": -22},
-    "long": {"top": 15, "side": 12, "fringe": 0, "end": -205, "curl": 0, "part": 0},
-}
-HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
-    "black": (0.055, 0.048, 0.045), "dark brown": (0.13, 0.085, 0.06),
-    "brown": (0.25, 0.155, 0.10), "light brown": (0.38, 0.26, 0.16), "blond": (0.66, 0.50, 0.31),
-    "red": (0.45, 0.19, 0.09), "grey": (0.50, 0.49, 0.48), "white": (0.78, 0.77, 0.75),
-}  # fmt: skip
-_CROWN = np.array([0.0, 104.0, -42.0])
+_POOL = 24_000
 
 
-@dataclass(frozen=True, eq=False)
-class Hair:
-    """Hair of one person at rest.
+@dataclass(frozen=True)
+class HairStyle:
+    """How the hair of the head is worn.
 
     Attributes:
-        vertices: [H, 3] metres. faces: [F, 3]. weights: [H, 5] of the head's joints.
-        parents: int [H, 4], shares: [H, 4] head vertices whose expression moves the hair.
-        strand: [H, 3] where on the strands: around the crown, along in mm; and their sheen.
-        flow: [H, 3] unit directions in which the strands run.
+        count: strands. points: per strand. width: mm of a strand at the root.
+        top, side, front: lengths, mm. layer_top, layer_side: how high hair lies, mm.
+        lift: 0 starts along the skin, 1 upright. growth: how it grows.
+        every, clump: one strand in so many is a lock's middle; how much it gathers the others.
+        curl, wave: radius and length of curls, mm; flat: 1 for waves, 0 for helices.
+        raised: by how many mm the hairline lies higher. temples: mm by which it recedes there.
+        crown: share of hairs that the top has lost. tail: length of what hangs from a tie, mm;
+            -1 for a bun. ends: range of `long` factors of the lengths.
+        fringe: mm of hair that falls over the forehead, 0 for none. fine: drawn by share of pixels.
     """
 
-    vertices: Array
-    faces: NDArray[np.int64]
-    weights: Array
-    parents: NDArray[np.int64]
-    shares: Array
-    strand: Array
-    flow: Array
+    count: int
+    points: int
+    width: float
+    top: float
+    side: float
+    front: float
+    layer_top: float
+    layer_side: float
+    lift: float
+    growth: Growth
+    every: int = 10
+    clump: float = 0.4
+    curl: float = 0.0
+    wave: float = 40.0
+    flat: float = 0.0
+    raised: float = 0.0
+    temples: float = 0.0
+    crown: float = 0.0
+    tail: float = 0.0
+    ends: tuple[float, float] = (0.85, 1.2)
+    fringe: float = 0.0
+    fine: bool = False
+
+
+_SHORT = Growth(comb=strands.FROM_CROWN, comb_weight=0.5, stiffness=1.0, noise=0.35, stray=0.25,
+                gravity=0.15, gravity_from=20, rise=10)  # fmt: skip
+_HANG = Growth(comb=strands.FROM_PART, comb_weight=1.2, comb_reach=90, gravity=1.3,
+               gravity_from=70, noise=0.30, noise_size=20, stray=0.10, hug=0.25, rise=22,
+               face=63)  # fmt: skip
+_TIED = Growth(comb=strands.TO_TIE, comb_weight=2.5, noise=0.12, stray=0.08, hug=0.6, rise=20)
+
+STYLES: dict[str, HairStyle | None] = {
+    "shaved": None,
+    "buzz": HairStyle(9000, 3, 0.42, 7, 5, 7, 5, 3, 0.75,
+                      replace(_SHORT, gravity=0, comb_weight=0.2), clump=0, fine=True),
+    "short": HairStyle(7000, 8, 0.85, 34, 14, 34, 14, 5, 0.55, _SHORT),
+    "crop": HairStyle(7000, 10, 0.85, 48, 18, 52, 15, 6, 0.35,
+                      replace(_SHORT, comb=strands.FORWARD, comb_weight=0.8, hug=0.1)),
+    "side part": HairStyle(7000, 12, 0.85, 80, 24, 85, 18, 7, 0.45,
+                           replace(_SHORT, comb=strands.FROM_PART, part=26, comb_weight=1.1,
+                                   gravity=0.3, hug=0.15, rise=18)),
+    "slicked back": HairStyle(6500, 14, 0.85, 105, 62, 110, 15, 8, 0.35,
+                              replace(_SHORT, comb=strands.BACKWARD, comb_weight=1.6, noise=0.2,
+                                      stray=0.1, hug=0.25, rise=16), clump=0.5),
+    "receding": HairStyle(5200, 8, 0.8, 28, 15, 24, 8, 5, 0.45, _SHORT, raised=10, temples=26,
+                          crown=0.45),
+    "bald top": HairStyle(3600, 8, 0.8, 8, 20, 5, 3, 6, 0.4, _SHORT, raised=46, temples=30,
+                          crown=0.97),
+    "curly": HairStyle(6000, 18, 0.85, 85, 48, 75, 26, 16, 0.8,
+                       replace(_SHORT, gravity=0.5, noise=0.9, stray=0.4, rise=22),
+                       every=14, clump=0.55, curl=5.5, wave=19),
+    "afro": HairStyle(8000, 12, 1.1, 66, 56, 58, 50, 40, 1.0,
+                      Growth(noise=0.55, stray=0.9, noise_size=11, rise=45), every=9, clump=0.3,
+                      curl=2.6, wave=9),
+    "bob": HairStyle(5600, 26, 1.0, 205, 165, 195, 17, 14, 0.35, _HANG, ends=(0.8, 1.1)),
+    "fringe": HairStyle(5600, 26, 1.0, 215, 175, 205, 18, 14, 0.35, _HANG, ends=(0.8, 1.45),
+                        fringe=72),
+    "ponytail": HairStyle(4600, 30, 0.95, 100, 80, 110, 10, 9, 0.15, _TIED, tail=230, clump=0.1),
+    "bun": HairStyle(4200, 34, 0.95, 100, 80, 110, 10, 9, 0.15, _TIED, tail=-1, clump=0.1),
+    "long straight": HairStyle(5600, 32, 1.05, 390, 345, 380, 17, 13, 0.3,
+                               replace(_HANG, noise=0.22), ends=(0.75, 1.2), clump=0.45),
+    "long wavy": HairStyle(5600, 36, 1.05, 400, 350, 380, 20, 16, 0.4,
+                           replace(_HANG, noise=0.5, stray=0.15), every=12, clump=0.6, curl=7.5,
+                           wave=75, flat=0.7, ends=(0.7, 1.15)),
+    "long curly": HairStyle(5200, 44, 0.95, 330, 290, 300, 26, 20, 0.6,
+                            replace(_HANG, noise=0.7, stray=0.3), every=14, clump=0.65, curl=7.5,
+                            wave=27, ends=(0.7, 1.15)),
+}  # fmt: skip
+
+LONG = ("bob", "fringe", "long straight", "long wavy", "long curly")
+"""Styles that hang beside the face."""
+
+HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
+    # sRGB of a lock in soft light
+    "black": (0.085, 0.075, 0.072), "dark brown": (0.175, 0.125, 0.095),
+    "brown": (0.29, 0.195, 0.13), "light brown": (0.42, 0.30, 0.20), "dark blond": (0.54, 0.42, 0.28),
+    "blond": (0.74, 0.60, 0.41), "auburn": (0.36, 0.16, 0.09), "red": (0.58, 0.27, 0.12),
+    "grey": (0.52, 0.51, 0.50), "white": (0.82, 0.81, 0.79),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class _Shell:
-    """The head's skin, twice subdivided where hair may grow."""
+class HairAtRest:
+    """Strands on a person at rest.
 
-    parents: NDArray[np.int64]
-    shares: Array
+    Attributes:
+        kind: as of `scene.Strands`. points: [N, P, 3] metres. faces: int [N] of the head that the
+            roots stand on, bary: [N, 3] of the roots there.
+        turns: bool, whether a hair turns with its face (beard, brows, lashes) or with the head.
+        neck: [N, P] share of the neck joint against the root joint.
+        radius: [N] metres. colour: [N, 3] linear. light: [N, P]. fine: as of `scene.Strands`.
+    """
+
+    kind: str
+    points: NDArray[np.float32]
     faces: NDArray[np.int64]
-    canonical: Array
+    bary: Array
+    turns: bool
+    neck: NDArray[np.float32]
+    radius: NDArray[np.float32]
+    colour: NDArray[np.float32]
+    light: NDArray[np.float32]
+    fine: bool
 
 
-def _subdivide(
-    faces: NDArray[np.int64], parents: NDArray[np.int64], shares: Array
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Split every triangle in four; new vertices mix the parents of an edge's ends."""
-    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1)
-    unique, inverse = np.unique(edges, axis=0, return_inverse=True)
-    middle = len(parents) + inverse.reshape(3, -1).T
-    mixed_parents = np.concatenate([parents[unique[:, 0]], parents[unique[:, 1]]], 1)
-    mixed_shares = np.concatenate([shares[unique[:, 0]], shares[unique[:, 1]]], 1) / 2
-    padded = np.concatenate([parents, parents], 1), np.concatenate([shares, 0 * shares], 1)
-    a, b, c = faces.T
-    ab, bc, ca = middle.T
-    split = np.concatenate(
-        [np.column_stack(f) for f in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+@dataclass(frozen=True, eq=False)
+class Roots:
+    """Places where hair may start.
+
+    Attributes:
+        faces: int [N], bary: [N, 3] on a head model. place: [N, 3] mm on the mean head.
+    """
+
+    faces: NDArray[np.int64]
+    bary: Array
+    place: Array
+
+    def __getitem__(self, index: object) -> Roots:
+        return Roots(self.faces[index], self.bary[index], self.place[index])
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def on(self, points: Array, faces: NDArray[np.int64]) -> Array:
+        """Where the roots are on a mesh with points [V, 3], [N, 3]."""
+        return (points[faces[self.faces]] * self.bary[..., None]).sum(1)
+
+
+def scatter(space: HeadSpace, wanted: NDArray[np.bool_], count: int, seed: int) -> Roots:
+    """Roots spread evenly over the wanted faces [F] of a head, in random order."""
+    faces = space.head.faces.numpy()
+    corner = space.canonical[faces]
+    area = np.linalg.norm(
+        np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1
     )
-    return (
-        split,
-        np.concatenate([padded[0], mixed_parents]),
-        np.concatenate([padded[1], mixed_shares]),
-    )
-
-
-@lru_cache(maxsize=2)
-def _shell(what: str) -> _Shell:
-    head = load_head("procedural")
-    points = head.template.numpy().astype(np.float64) * 1000
-    faces = head.faces.numpy()
-    skin = head.region_faces("skin", "scalp", "neck", "lips").numpy()
-    middle = points[faces].mean(1)
-    if what == "scalp":
-        azimuth = np.degrees(np.arctan2(np.abs(middle[:, 0]), middle[:, 2]))
-        wanted = middle[:, 1] > hairline(azimuth) - 34
-    else:
-        wanted = (beard_mask(points)[faces].max(1) > 0) & (middle[:, 2] > -12)
-    chosen = faces[skin & wanted & (middle[:, 1] > -125)]
-    used, compact = np.unique(chosen, return_inverse=True)
-    parents, shares = used[:, None], np.ones((len(used), 1))
-    split = compact.reshape(-1, 3)
-    for _ in range(2):
-        split, parents, shares = _subdivide(split, parents, shares)
-    canonical = (points[parents] * shares[..., None]).sum(1)
-    return _Shell(parents, shares, split, canonical)
+    area = np.where(wanted, area, 0.0)
+    rng = np.random.default_rng(seed)
+    # A regular comb over the summed area is more even than independent draws.
+    at = (np.arange(count) + rng.uniform(0, 1, count)) / count * area.sum()
+    chosen = np.minimum(np.searchsorted(np.cumsum(area), at), len(area) - 1)
+    u, v = rng.uniform(0, 1, (2, count))
+    flip = u + v > 1
+    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
+    bary = np.column_stack([1 - u - v, u, v])
+    order = rng.permutation(count)
+    chosen, bary = chosen[order], bary[order]
+    return Roots(chosen, bary, (corner[chosen] * bary[..., None]).sum(1))
 
 
 def hairline(azimuth: Array) -> Array:
-    """Height of the hairline (mm) over degrees from the front."""
+    """Height of the mean hairline (mm) over degrees from the front."""
     degrees = [0, 14, 28, 40, 52, 62, 71, 78, 86, 96, 108, 125, 150, 180]
-    heights = [95, 94, 90, 80, 64, 44, 26, 10, 4, 2, -12, -34, -50, -54]
+    heights = [92, 91, 88, 79, 64, 44, 26, 10, 4, 2, -12, -34, -50, -54]
     return np.interp(np.abs(azimuth), degrees, heights)
 
 
-def _normals(points: Array, faces: NDArray[np.int64]) -> Array:
-    corner = points[faces]
-    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    out = np.zeros_like(points)
-    for i in range(3):
-        np.add.at(out, faces[:, i], normal)
-    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+def inside_hairline(place: Array, raised: float = 0.0, temples: float = 0.0) -> Array:
+    """How far places [N, 3] mm on the mean head lie above the hairline, mm (below: negative)."""
+    azimuth = np.degrees(np.arctan2(np.abs(place[:, 0]), place[:, 2]))
+    front = smoothstep(azimuth, 70, 45)
+    corner = np.exp(-(((azimuth - 33) / 13) ** 2))
+    line = hairline(azimuth) + raised * front + temples * corner
+    return place[:, 1] - line
 
 
-def _strand_coordinates(canonical: Array) -> tuple[Array, Array]:
-    """Angle around the crown with distance from it, and the unit direction away from it."""
-    offset = canonical - _CROWN
-    axis = np.array([0.0, 0.8, -0.6])
-    across = offset - (offset @ axis)[:, None] * axis
-    side = np.cross(axis, [0, 0, 1.0])
-    side /= np.linalg.norm(side)
-    front = np.cross(side, axis)
-    around = np.arctan2(across @ side, across @ front)
-    along = np.linalg.norm(offset, axis=1)
-    flow = offset / np.maximum(along[:, None], 1e-9)
-    return np.column_stack([around / (2 * np.pi), along]), flow
+@lru_cache(maxsize=2)
+def _pool(space: HeadSpace) -> Roots:
+    middle = space.canonical[space.head.faces.numpy()].mean(1)
+    skin = space.head.region_faces("skin", "scalp").numpy()
+    wanted = skin & (inside_hairline(middle) > -16)
+    return scatter(space, wanted, _POOL, 11)
 
 
-def _parted_coordinates(canonical: Array, part: float) -> tuple[Array, Array]:
-    """As above for hair that falls to both sides of a parting at x = part mm."""
-    x, y = canonical[:, 0] - part, canonical[:, 1] - 20
-    turn = np.arctan2(x, y)
-    reach = np.hypot(x, y)
-    around = canonical[:, 2] / (2 * np.pi * 62) + np.where(x > 0, 0.0, 0.37)
-    side = np.sign(x)[:, None]
-    flow = side * np.column_stack([np.cos(turn), -np.sin(turn), 0 * turn])
-    return np.column_stack([around, np.abs(turn) * reach]), flow
+def _normals(place: Array) -> Array:
+    """Unit directions away from the mean head, [N, 3]."""
+    grid = body_distance()
+    step = np.eye(3) * 4.0
+    out = np.stack([grid.at(place + s)[:, 0] - grid.at(place - s)[:, 0] for s in step], 1)
+    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
 
 
-def _cap(rest: Array, weights: Array, style: dict[str, float], seed: int) -> Hair:
-    shell = _shell("scalp")
-    p = shell.canonical
-    points = (rest[shell.parents] * shell.shares[..., None]).sum(1) * 1000
-    strand, flow = _strand_coordinates(p)
-    parted = style["end"] < 0
-    if parted:
-        strand, flow = _parted_coordinates(p, style["part"])
-    azimuth = np.degrees(np.arctan2(np.abs(p[:, 0]), p[:, 2]))
-    front = smoothstep(azimuth, 62, 30)
-    line = hairline(azimuth) - style["fringe"] * front
-    ragged = 3.5 * noise(np.column_stack([strand[:, 0] * 400, p[:, 1] * 0.12, 0 * azimuth]), 2.2,
-                         seed + 1)  # fmt: skip
-    inside = p[:, 1] - line + ragged * min(1.0, style["top"] / 8)
-    top = smoothstep(p[:, 1], 30, 92)
-    thick = style["side"] + (style["top"] - style["side"]) * top
-    ramp = np.clip(0.9 * thick, 3, 26)
-    # Around the ear hair stays close to the head.
-    ear = np.exp(-((p[:, 1] - 2) ** 2 / 26**2 + (p[:, 2] + 6) ** 2 / 22**2)) * (
-        np.abs(p[:, 0]) > 40
-    )
-    if style["end"] == 0 and style["curl"] == 0:
-        thick = thick * (1 - 0.75 * ear)
-    bulk = np.clip(inside / ramp, 0, 1)
-    rise = np.sqrt(np.clip(1 - (1 - bulk) ** 2, 0, 1))
-    clumps = noise(np.column_stack([strand[:, 0] * 2 * np.pi * 60, strand[:, 1], 0 * top]),
-                   (5.0, 60.0, 1.0), seed + 2)  # fmt: skip
-    bumps = 0.10 * clumps
-    if parted:
-        groove = np.exp(-(((p[:, 0] - style["part"]) / 3.0) ** 2)) * smoothstep(p[:, 2], -50, -10)
-        bumps = bumps - 0.45 * groove
-    if style["curl"]:
-        bumps = 6.0 / style["top"] * noise(p, style["curl"], seed + 3, 2)
-    offset = rise * thick * (1 + bumps) - 2.5 + 3.0 * smoothstep(inside, -3.0, 1.0)
-    vertices = points + _normals(points, shell.faces) * offset[:, None]
-    own = (weights[shell.parents] * shell.shares[..., None]).sum(1)
-    sheen = (0.25 if style["curl"] else 1.0) * smoothstep(inside, 2, 22)
-    return Hair(vertices / 1000, shell.faces, own, shell.parents, shell.shares,
-                np.column_stack([strand, sheen]), flow)  # fmt: skip
-
-
-def _curtain(
-    rest: Array, template: Array, weights: Array, style: dict[str, float], seed: int
-) -> Hair:
-    """Strands that hang from the sides and back of the cap."""
-    from scipy.spatial import cKDTree
-
-    columns, rows = 121, 40
-    surface = SkinSurface()
-    opening = np.radians(50.0)
-    turn = np.linspace(-1, 1, columns)
-    s = np.linspace(0, 1, rows)[:, None]
-    elevation = np.radians(62 - 50 * np.clip(s / 0.35, 0, 1))
-    part = opening - np.radians(5) * smoothstep(s, 0.3, 0.75)
-    azimuth = np.pi + turn * (np.pi - part)
-    ray = np.stack(
-        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation) + 0 * azimuth,
-         np.cos(azimuth) * np.cos(elevation)], -1
-    )  # fmt: skip
-    skull = surface.points(ray.reshape(-1, 3)).reshape(rows, columns, 3)
-    skull += ray * (style["side"] * (0.78 + 0.25 * s[..., None]) + 1.0)
-    fallen = np.clip((s - 0.35) / 0.65, 0, 1)
-    last = skull[np.searchsorted(s[:, 0], 0.35)]
-    tips = style["end"] + 9 * noise(
-        np.column_stack([turn * 90, 0 * turn, 0 * turn]), 1.3, seed + 4, 2
-    )
-    # Shorter in front of the shoulders than behind.
-    tips = tips + 22 * smoothstep(np.abs(turn), 0.75, 1.0)
-    y = last[None, :, 1] + (tips - last[:, 1])[None] * fallen
-    drop = last[None, :, 1] - y
-    wave = 3.0 * noise(
-        np.stack(np.broadcast_arrays(turn[None] * 30 + 0 * s, drop / 40, 0 * drop), -1), 1.0,
-        seed + 5,
-    )  # fmt: skip
-    narrow = 1 - 0.10 * smoothstep(drop, 25, 130) + wave / 90
-    hang = np.stack([last[None, :, 0] * narrow, y, last[None, :, 2] * narrow - 4 * fallen], -1)
-    mix = smoothstep(s, 0.30, 0.42)[..., None]
-    points = ((1 - mix) * skull + mix * hang).reshape(-1, 3)
-
-    moved = (rest - template) * 1000
-    mean = template * 1000
-    shells = np.flatnonzero(mean[:, 1] > -120)
-    distance, near = cKDTree(mean[shells]).query(points, k=12)
-    share = 1 / (distance + 8) ** 2
-    share /= share.sum(1, keepdims=True)
-    canonical = points.copy()
-    points = points + (moved[shells[near]] * share[..., None]).sum(1)
-    own = np.zeros((len(points), 5))
-    own[:, 1] = smoothstep(canonical[:, 1], -230, -85)
-    own[:, 0] = 1 - own[:, 1]
-    index = np.arange(rows * columns).reshape(rows, columns)
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    faces = np.concatenate(
-        [np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]
-    )
-    along = np.broadcast_to(s * 260, (rows, columns)).reshape(-1)
-    strand = np.column_stack([np.tile(turn / 2, rows), along])
-    grid = points.reshape(rows, columns, 3)
-    flow = np.gradient(grid, axis=0).reshape(-1, 3)
-    flow /= np.maximum(np.linalg.norm(flow, axis=1, keepdims=True), 1e-9)
-    nobody = np.zeros((len(points), 4))
-    return Hair(points / 1000, faces, own, nobody.astype(np.int64), nobody,
-                np.column_stack([strand, np.ones(len(points))]), flow)  # fmt: skip
-
-
-def _beard(rest: Array, weights: Array, length: float, seed: int) -> Hair:
-    shell = _shell("beard")
-    p = shell.canonical
-    points = (rest[shell.parents] * shell.shares[..., None]).sum(1) * 1000
-    tuft = noise(p, 4.0, seed + 6, 2)
-    inside = beard_mask(p) - 0.45 + 0.12 * tuft
-    offset = length * smoothstep(inside, 0.0, 0.45) * (1 + 0.25 * tuft)
-    offset = offset - 2.0 + 2.3 * smoothstep(inside, -0.12, 0.08)
-    chin = np.exp(-(((p[:, 1] + 80) / 22) ** 2) - (p[:, 0] / 30) ** 2)
-    vertices = points + _normals(points, shell.faces) * (offset * (1 + 0.5 * chin))[:, None]
-    strand = np.column_stack([np.arctan2(p[:, 0], p[:, 2]) / np.pi * 1.3, -p[:, 1]])
-    flow = np.broadcast_to([0.0, -0.9, 0.43], p.shape).copy()
-    own = (weights[shell.parents] * shell.shares[..., None]).sum(1)
-    return Hair(vertices / 1000, shell.faces, own, shell.parents, shell.shares,
-                np.column_stack([strand, np.full(len(p), 0.12)]), flow)  # fmt: skip
-
-
-def _joined(parts: list[Hair]) -> Hair:
-    starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
-    return Hair(
-        np.concatenate([part.vertices for part in parts]),
-        np.concatenate([part.faces + at for part, at in zip(parts, starts, strict=True)]),
-        np.concatenate([part.weights for part in parts]),
-        np.concatenate([part.parents for part in parts]),
-        np.concatenate([part.shares for part in parts]),
-        np.concatenate([part.strand for part in parts]),
-        np.concatenate([part.flow for part in parts]),
-    )
-
-
-def make_hair(rest: Array, style: str, beard: float, seed: int) -> Hair | None:
-    """Hair and beard on a head at rest.
+def make_hair(
+    space: HeadSpace,
+    warp: Grid,
+    rest: Array,
+    style: HairStyle,
+    colour: Array,
+    grey: float,
+    density: float,
+    parting: float,
+    raised: float,
+    temples: float,
+    seed: int,
+) -> tuple[HairAtRest, strands.Thicket, float]:
+    """Hair of the head on a person at rest.
 
     Args:
-        rest: [V, 3] metres, the person's neutral vertices. style: key of STYLES.
-        beard: length in mm, 0 for none. seed: of all noise.
+        space: of the head model. warp: from `space.warp`. rest: [V, 3] mm, neutral vertices.
+        style: how it is worn. colour: [3] linear. grey: share of white hairs.
+        density: about 1. parting: mm. raised, temples: of the hairline, mm, beside the style's.
+        seed: of all chance.
 
     Returns:
-        The hair, or None for a bald and shaved head.
+        the strands; what dims light on the mean head; length of the longest hairs, mm.
     """
-    head = load_head("procedural")
-    template = head.template.numpy().astype(np.float64)
-    weights = head.skin_weights.numpy().astype(np.float64)
-    rest = np.asarray(rest, np.float64)
-    look = STYLES[style]
-    parts = []
-    if look["top"] > 0:
-        parts.append(_cap(rest, weights, look, seed))
-    if look["end"] < 0:
-        parts.append(_curtain(rest, template, weights, look, seed))
-    if beard > 0:
-        parts.append(_beard(rest, weights, beard, seed))
-    return _joined(parts) if parts else None
+    rng = np.random.default_rng(seed)
+    pool = _pool(space)
+    ragged = rng.normal(0, 2.0, len(pool))
+    inside = inside_hairline(pool.place, style.raised + raised, style.temples + temples) + ragged
+    top = smoothstep(pool.place[:, 1], 52, 92) * smoothstep(pool.place[:, 2], -112, -60)
+    # Along the hairline hair is thinner.
+    keep = rng.uniform(0, 1, len(pool)) < np.clip(0.35 + inside / 14, 0, 1) * (
+        1 - style.crown * top
+    )
+    roots = pool[np.flatnonzero((inside > 0) & keep)[: int(style.count * density)]]
+    inside = inside_hairline(roots.place, style.raised + raised, style.temples + temples)
+    points, lengths, lock = _grown(roots, inside, style, parting, rng, seed)
+    total = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(1)
+    width = style.width * (0.8 + 0.4 * rng.uniform(0, 1, len(roots)))
+    thicket = strands.Thicket(points, total, width)
+    flat = points.reshape(-1, 3)
+    light = thicket.light(flat).reshape(points.shape[:2])
+    tone = 1 + 0.10 * rng.normal(0, 1, len(roots)) + 0.10 * rng.normal(0, 1, lock.max() + 1)[lock]
+    shade = (
+        colour * np.clip(tone, 0.6, 1.5)[:, None] * (1 + 0.05 * rng.normal(0, 1, (len(roots), 3)))
+    )
+    white = rng.uniform(0, 1, len(roots)) < grey
+    shade[white] = np.array([0.56, 0.55, 0.53]) * rng.uniform(0.7, 1.1, (int(white.sum()), 1))
+
+    placed = carried(points, roots, warp, rest, space)
+    neck = smoothstep(points[..., 1], -225, -90)
+    hair = HairAtRest(
+        "hair", (placed / 1000).astype(np.float32), roots.faces, roots.bary, False,
+        neck.astype(np.float32), (width / 2000).astype(np.float32),
+        np.clip(shade, 0.002, 0.9).astype(np.float32), light.astype(np.float32), style.fine,
+    )  # fmt: skip
+    return hair, thicket, float(np.quantile(lengths, 0.8))
+
+
+def carried(points: Array, roots: Roots, warp: Grid, rest: Array, space: HeadSpace) -> Array:
+    """Hairs [N, P, 3] mm from the mean head to a person; roots stand exactly on the skin."""
+    moved = points + warp.at(points)
+    gap = roots.on(rest, space.head.faces.numpy()) - moved[:, 0]
+    along = np.concatenate(
+        [np.zeros((len(points), 1)), np.linalg.norm(np.diff(points, axis=1), axis=2).cumsum(1)], 1
+    )
+    return moved + np.exp(-along / 60)[..., None] * gap[:, None]
+
+
+def _grown(
+    roots: Roots,
+    inside: Array,
+    style: HairStyle,
+    parting: float,
+    rng: np.random.Generator,
+    seed: int,
+) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Strands around the mean head [N, P, 3] mm, their lengths [N] and locks [N]."""
+    p = roots.place
+    top = smoothstep(p[:, 1], 40, 95)
+    front = smoothstep(p[:, 2], 15, 70) * top
+    lengths = style.side + (style.top - style.side) * top + (style.front - style.top) * front
+    lengths = lengths * rng.uniform(0.86, 1.08, len(p))
+    if style.top < 70:
+        lengths = lengths * np.clip(0.35 + inside / 34, 0.35, 1)
+    layer = style.layer_side + (style.layer_top - style.layer_side) * top
+    layer = layer * rng.uniform(0.05, 1.0, len(p)) ** 0.7 * np.clip(0.3 + inside / 22, 0.3, 1)
+    growth = replace(style.growth, part=parting)
+    if growth.comb == strands.FROM_PART:
+        layer = layer * (0.3 + 0.7 * smoothstep(np.abs(p[:, 0] - parting), 2, 34))
+    normal = _normals(p)
+    start = style.lift * normal + (1 - style.lift) * _combed(p, growth, normal)
+    start += 0.12 * rng.normal(0, 1, p.shape)
+    start /= np.linalg.norm(start, axis=1, keepdims=True)
+    if style.tail:
+        return _tied(p, start, layer, style, growth, rng, seed)
+    hairs = strands.grow(p, start, lengths, layer, style.points, growth, seed)
+    if style.fringe:
+        brow = (p[:, 2] > 48) & (np.abs(p[:, 0]) < 48) & (rng.uniform(0, 1, len(p)) < 0.9)
+        falling = replace(growth, comb=strands.FORWARD, comb_weight=1.4, gravity=0.8,
+                          gravity_from=20, hug=0.35, rise=14, face=0.0, noise=0.15)  # fmt: skip
+        reach = style.fringe + (p[brow, 2] - 92) * -0.9
+        hairs[brow] = strands.grow(
+            p[brow],
+            start[brow],
+            reach * rng.uniform(0.93, 1.03, brow.sum()),
+            0.6 * layer[brow],
+            style.points,
+            falling,
+            seed + 1,
+        )
+        lengths[brow] = reach
+    lock = np.zeros(len(p), np.int64)
+    if style.clump:
+        hairs, lock = strands.clump(hairs, style.every, style.clump, seed + 2)
+    if style.curl:
+        hairs = strands.curl(hairs, lengths, style.curl, style.wave, lock, seed + 3, style.flat)
+    if style.clump or style.curl:
+        hairs = strands.keep_out(hairs, 0.6, growth.face if not style.fringe else 0.0)
+    return hairs, lengths, lock
+
+
+def _combed(p: Array, growth: Growth, normal: Array) -> Array:
+    """Unit directions along the skin in which hair starts, [N, 3]."""
+    side = np.where(p[:, 0] >= growth.part, 1.0, -1.0)
+    nothing = np.zeros(len(p))
+    way = {
+        strands.NO_COMB: normal,
+        strands.FROM_CROWN: p - strands.CROWN,
+        strands.FROM_PART: np.column_stack([side, nothing - 0.5, nothing - 0.22]),
+        strands.BACKWARD: np.column_stack([nothing, nothing - 0.2, nothing - 1.0]),
+        strands.FORWARD: np.column_stack([nothing, nothing - 0.4, nothing + 1.0]),
+        strands.TO_TIE: np.array(growth.tie) - p,
+    }[growth.comb]
+    if growth.comb != strands.NO_COMB:
+        way = way - (way * normal).sum(1, keepdims=True) * normal
+    return way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
+
+
+def _tied(
+    p: Array,
+    start: Array,
+    layer: Array,
+    style: HairStyle,
+    growth: Growth,
+    rng: np.random.Generator,
+    seed: int,
+) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Hair drawn to a tie at the back of the head, and what leaves it there."""
+    tie = np.array([0.0, rng.uniform(35, 95), 0.0])
+    tie[2] = -104.0 + 0.004 * (tie[1] - 20) ** 2
+    growth = replace(growth, tie=(0.0, float(tie[1]), float(tie[2])))
+    first = 14
+    far = np.linalg.norm(p - tie, axis=1)
+    lengths = 1.22 * far
+    hairs = strands.grow(p, start, lengths, layer, first, growth, seed)
+    spread = rng.normal(0, 1, p.shape) * [5.0, 5.0, 2.0]
+    s = np.linspace(0, 1, first)
+    hairs += (s**4)[None, :, None] * (tie + spread - hairs[:, -1])[:, None]
+    rest = style.points - first
+    if style.tail > 0:
+        long = style.tail * rng.uniform(0.8, 1.1, len(p))
+        away = np.array([0.0, 0.15, -1.0]) + 0.22 * rng.normal(0, 1, p.shape)
+        away /= np.linalg.norm(away, axis=1, keepdims=True)
+        hang = Growth(gravity=1.3, gravity_from=45, noise=0.25, stray=0.1)
+        tail = strands.grow(
+            tie + spread, away, long, np.full(len(p), 6.0), rest + 1, hang, seed + 1
+        )
+        tail = tail[:, 1:]
+        lengths = lengths + long
+    else:
+        radius = rng.uniform(24, 34)
+        turn = np.linspace(0, 2.2 * np.pi, rest)[None] + rng.uniform(0, 2 * np.pi, (len(p), 1))
+        tilt = rng.uniform(-1.1, 1.1, (len(p), 1)) + 0.12 * np.sin(3 * turn)
+        thick = radius * rng.uniform(0.86, 1.02, (len(p), 1))
+        tail = np.stack([thick * np.cos(turn) * np.cos(tilt), thick * np.sin(turn) * np.cos(tilt),
+                         0.8 * thick * np.sin(tilt)], -1)  # fmt: skip
+        tail += tie + np.array([0.0, 4.0, -0.62 * radius])
+    hairs = np.concatenate([hairs, tail], 1)
+    return hairs, lengths, np.arange(len(p)) // 12

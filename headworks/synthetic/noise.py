@@ -18,22 +18,26 @@ def _hash(x: int, y: int, z: int, seed: int) -> float:
 
 
 @numba.njit(cache=True)
+def value(x: float, y: float, z: float, seed: int) -> float:
+    """Smooth noise in [-1, 1] with features of size 1, at one point."""
+    fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
+    tx, ty, tz = x - fx, y - fy, z - fz
+    tx = tx * tx * (3 - 2 * tx)
+    ty = ty * ty * (3 - 2 * ty)
+    tz = tz * tz * (3 - 2 * tz)
+    total = 0.0
+    for dx in range(2):
+        for dy in range(2):
+            for dz in range(2):
+                weight = (tx if dx else 1 - tx) * (ty if dy else 1 - ty) * (tz if dz else 1 - tz)
+                total += weight * _hash(int(fx) + dx, int(fy) + dy, int(fz) + dz, seed)
+    return total
+
+
+@numba.njit(cache=True)
 def _value_noise(points: NDArray[np.float64], seed: int, out: NDArray[np.float64]) -> None:
     for i in range(len(points)):
-        fx, fy, fz = np.floor(points[i, 0]), np.floor(points[i, 1]), np.floor(points[i, 2])
-        tx, ty, tz = points[i, 0] - fx, points[i, 1] - fy, points[i, 2] - fz
-        tx = tx * tx * (3 - 2 * tx)
-        ty = ty * ty * (3 - 2 * ty)
-        tz = tz * tz * (3 - 2 * tz)
-        total = 0.0
-        for dx in range(2):
-            for dy in range(2):
-                for dz in range(2):
-                    weight = (
-                        (tx if dx else 1 - tx) * (ty if dy else 1 - ty) * (tz if dz else 1 - tz)
-                    )
-                    total += weight * _hash(int(fx) + dx, int(fy) + dy, int(fz) + dz, seed)
-        out[i] = total
+        out[i] = value(points[i, 0], points[i, 1], points[i, 2], seed)
 
 
 def noise(

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headworks.cameras import Camera, look_at
-from headworks.heads import HeadModel, HeadPose, load_head
-from headworks.heads.base import REGIONS
-from headworks.heads.procedural.mesh import smoothstep
+from headworks.cameras import Camera, intrinsics, look_at
+from headworks.heads import HeadPose
 from headworks.mesh import rasterize_mesh
-from headworks.synthetic import shading
-from headworks.synthetic.noise import noise
+from headworks.synthetic import drawing, shading
 from headworks.synthetic.person import Person
+from headworks.synthetic.posing import person_scene
+from headworks.synthetic.scene import GAMMA, Scene, Strands
 
-_OCCLUSION_RAYS = 72
-_OCCLUSION_SIZE = 192
+Array = NDArray[np.float64]
+
 _VISIBLE_WITHIN = 0.006
 """Metres by which a landmark may lie behind the nearest surface and still count as seen."""
+_NEAR = 0.01
+_FINE_BIAS = 0.0012
+_SHADOW_SIZE = 224
+_SHADOW_DISTANCE = 3.0
+_SHADOW_HEIGHT = 0.62
+_COARSE_PX = 0.45
+"""Strands narrower than this many samples are drawn fewer and thicker."""
+_LENS_TINT = 0.95
 
 
 class Picture(NamedTuple):
@@ -43,58 +49,104 @@ class Picture(NamedTuple):
         return (self.rgb * a + np.asarray(background, np.float32) * (1 - a)).astype(np.float32)
 
 
+class Mesh(NamedTuple):
+    """All opaque surfaces of a scene as one mesh, see `shading.shade`."""
+
+    faces: NDArray[np.int32]
+    corner_uv: NDArray[np.float32]
+    positions: Array
+    normals: Array
+    occlusion: NDArray[np.float32]
+    covered: NDArray[np.float32]
+    material: NDArray[np.int64]
+    texture: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A person in one pose, ready to be seen by any number of cameras.
+    """A person in one pose, lit and ready to be seen by any number of cameras.
 
     Attributes:
-        positions, normals: float64 [V, 3] of head and hair together. landmarks: [68, 3] metres.
+        scene: what is there. mesh: its opaque surfaces. lit: float64 [V], share of the first
+            lamp that reaches the mesh's vertices; strands_lit: [N, P] of each group of strands.
     """
 
-    person: Person
-    positions: NDArray[np.float64]
-    normals: NDArray[np.float64]
-    flow: NDArray[np.float64]
-    landmarks: NDArray[np.float64]
+    scene: Scene
+    mesh: Mesh
+    lit: Array
+    strands_lit: tuple[Array, ...]
+
+    @property
+    def landmarks(self) -> Array:
+        """[68, 3] metres."""
+        return self.scene.landmarks
 
 
 def pose_person(person: Person, expression: torch.Tensor, pose: HeadPose) -> Stage:
-    """Vertices of head and hair.
+    """A person in a pose, with the shadows that fall there.
 
     Args:
         person: who. expression: [Ke]. pose: batch of 1.
     """
-    head = load_head("procedural")
-    identity = person.identity[None]
-    with torch.no_grad():
-        vertices = head.vertices(identity, expression[None], pose)
-        landmarks = head.landmarks(vertices)[0].double().numpy()
-        rotations, offsets = head.joint_transforms(identity, pose)
-    points = vertices[0].double().numpy()
-    normals = mesh_normals(points, head.faces.numpy())
-    flow = np.zeros((0, 3))
-    if person.hair is not None:
-        hair = person.hair
-        r = np.einsum("vj,jxy->vxy", hair.weights, rotations[0].double().numpy())
-        t = hair.weights @ offsets[0].double().numpy()
-        moved = torch.einsum("k,kvc->vc", expression, head.expression_basis).double().numpy()
-        rest = hair.vertices + (moved[hair.parents] * hair.shares[..., None]).sum(1)
-        strands = np.einsum("vxy,vy->vx", r, rest) + t
-        flow = np.einsum("vxy,vy->vx", r, hair.flow)
-        normals = np.concatenate([normals, mesh_normals(strands, hair.faces)])
-        points = np.concatenate([points, strands])
-    return Stage(person, points, normals, flow, landmarks)
+    scene = person_scene(person, expression, pose)
+    mesh = _mesh(scene)
+    lamp = _lamp(scene)
+    buffers = rasterize_mesh(mesh.positions, mesh.faces, lamp)
+    depth = buffers.depth.copy()
+    owner = np.full(depth.shape, -1, np.int32)
+    share = np.zeros(depth.shape, np.float32)
+    for group in scene.strands:
+        if not group.fine:
+            pixels = _projected(group, lamp)
+            skip = max(1, round(len(group.points) / 1500))
+            drawing.draw(pixels, group.radius, lamp.K[0, 0], _NEAR, skip, depth, owner, share)
+    lit = np.empty(len(mesh.positions))
+    view, K = np.ascontiguousarray(lamp.viewmat), np.ascontiguousarray(lamp.K)
+    drawing.reached(mesh.positions, view, K, depth, 0.006, 0.006, 3.2, lit)
+    strands_lit = []
+    for group in scene.strands:
+        out = np.ones(group.points.shape[:2])
+        if not group.fine:
+            flat = group.points.reshape(-1, 3)[::2]
+            some = np.empty(len(flat))
+            drawing.reached(flat, view, K, depth, 0.003, 0.011, 2.0, some)
+            out = np.repeat(some, 2)[: out.size].reshape(out.shape)
+        strands_lit.append(out)
+    return Stage(scene, mesh, lit, tuple(strands_lit))
 
 
-def mesh_normals(points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Unit area-weighted vertex normals, [V, 3]."""
-    a, b, c = (points[faces[:, i]] for i in range(3))
-    face = np.cross(b - a, c - a)
-    out = np.empty_like(points)
-    flat = faces.T.ravel()
-    for d in range(3):
-        out[:, d] = np.bincount(flat, np.tile(face[:, d], 3), len(points))
-    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+def _mesh(scene: Scene) -> Mesh:
+    opaque = [s for s in scene.surfaces if s.name != "lenses"]
+    starts = np.cumsum([0, *(len(s.vertices) for s in opaque[:-1])])
+    kinds = {"head": 0, "clothes": 1, "glasses": 2}
+    return Mesh(
+        np.concatenate([s.faces + at for s, at in zip(opaque, starts, strict=True)]).astype(
+            np.int32
+        ),
+        np.concatenate([s.uvs for s in opaque]),
+        np.concatenate([s.vertices for s in opaque]),
+        np.concatenate([s.normals for s in opaque]),
+        np.concatenate([s.occlusion for s in opaque]),
+        np.concatenate([s.covered for s in opaque]),
+        np.concatenate([s.materials for s in opaque]),
+        np.concatenate([np.full(len(s.faces), kinds[s.name]) for s in opaque]),
+    )
+
+
+def _lamp(scene: Scene) -> Camera:
+    at = scene.middle - [0, 0.06, 0]
+    eye = at + _SHADOW_DISTANCE * scene.light.directions[0]
+    s = _SHADOW_SIZE
+    K = intrinsics(s * _SHADOW_DISTANCE / _SHADOW_HEIGHT, s, s)
+    return Camera(look_at(eye, at, (0.01, 1, 0.02)), K, s, s)
+
+
+def _projected(group: Strands, camera: Camera) -> NDArray[np.float32]:
+    out = np.empty(group.points.shape, np.float32)
+    drawing.project(
+        group.points, np.ascontiguousarray(camera.viewmat), np.ascontiguousarray(camera.K), out
+    )
+    return out
 
 
 def render_stage(stage: Stage, camera: Camera, supersampling: int = 2) -> Picture:
@@ -103,32 +155,138 @@ def render_stage(stage: Stage, camera: Camera, supersampling: int = 2) -> Pictur
     Args:
         stage: from `pose_person`. camera: the view. supersampling: samples per pixel and axis.
     """
-    person = stage.person
-    static = _static(person)
     fine = camera.resized(camera.width * supersampling, camera.height * supersampling)
-    buffers = rasterize_mesh(stage.positions, static.faces, fine)
-    look = person.light
-    linear = np.zeros((*buffers.face_ids.shape, 3), np.float32)
-    flow = np.zeros_like(stage.positions)
-    if len(stage.flow):
-        flow[-len(stage.flow) :] = stage.flow
-    shading.shade(
-        buffers.face_ids, buffers.barycentric, static.faces, static.corner_uv, stage.positions,
-        stage.normals, static.occlusion, static.material, static.strand, flow, person.albedo,
-        _strand_texture(person.hair_contrast), person.hair_linear, camera.centre, look.direction,
-        look.key, look.fill, look.above, look.below, person.gloss, linear,
-    )  # fmt: skip
+    linear, covered, depth = _samples(stage, fine)
     s = supersampling
     shape = (camera.height, s, camera.width, s)
-    covered = (buffers.face_ids >= 0).reshape(shape).mean((1, 3), dtype=np.float32)
-    colour = np.clip(linear, 0, 1) ** np.float32(1 / shading.GAMMA)
-    summed = colour.reshape(*shape, 3).mean((1, 3), dtype=np.float32)
-    rgb = summed / np.maximum(covered, 1e-6)[..., None]
+    alpha = covered.reshape(shape).mean((1, 3), dtype=np.float32)
+    summed = _display(linear).reshape(*shape, 3).mean((1, 3), dtype=np.float32)
+    rgb = summed / np.maximum(alpha, 1e-6)[..., None]
     return Picture(
-        np.where(covered[..., None] > 0, rgb, 0).astype(np.float32),
-        covered,
-        _seen_landmarks(stage.landmarks, camera, fine, buffers.depth),
+        np.where(alpha[..., None] > 0, rgb, 0).astype(np.float32),
+        alpha,
+        _seen_landmarks(stage.landmarks, camera, fine, depth),
     )
+
+
+def _samples(
+    stage: Stage, camera: Camera
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Linear colour, coverage and depth (without thin strands) at every sample."""
+    scene, mesh, light = stage.scene, stage.mesh, stage.scene.light
+    buffers = rasterize_mesh(mesh.positions, mesh.faces, camera)
+    shape = buffers.face_ids.shape
+    depth = buffers.depth.copy()
+    linear = np.zeros((*shape, 3), np.float32)
+    nobody = np.full(shape, -1, np.int32)
+    focal = float(camera.K[0, 0])
+    eye = np.ascontiguousarray(camera.centre)
+    lamps = (light.directions, light.intensities, light.softness, light.above, light.below)
+    taken = np.zeros(shape, bool)
+    for group, lit in zip(scene.strands, stage.strands_lit, strict=True):
+        if group.fine:
+            continue
+        owner = np.full(shape, -1, np.int32)
+        share = np.zeros(shape, np.float32)
+        pixels = _projected(group, camera)
+        width = 2 * float(np.median(group.radius)) * focal / float(np.median(pixels[..., 2]))
+        skip = 1 if width > _COARSE_PX else min(4, round(_COARSE_PX / width) + 1)
+        drawing.draw(pixels, group.radius, focal, _NEAR, skip, depth, owner, share)
+        shading.shade_strands(
+            owner, share, group.points, group.colour, group.light, lit, stage.scene.middle, eye,
+            *lamps, linear,
+        )  # fmt: skip
+        taken |= owner >= 0
+        nobody[owner >= 0] = 0
+    head = scene.surfaces[0]
+    cloth = next((s.albedo for s in scene.surfaces if s.name == "clothes"), head.albedo)
+    frame = next((s.albedo[0, 0] for s in scene.surfaces if s.name == "glasses"), np.zeros(3))
+    shading.shade(
+        buffers.face_ids, buffers.barycentric, nobody, mesh.faces, mesh.corner_uv,
+        mesh.positions, mesh.normals, mesh.occlusion, stage.lit, mesh.material, mesh.texture,
+        mesh.covered, head.albedo, head.roughness, cloth, np.asarray(frame, np.float64), eye,
+        *lamps, linear,
+    )  # fmt: skip
+    covered = (buffers.face_ids >= 0) | taken
+    fine = [group for group in scene.strands if group.fine]
+    if fine:
+        covered = _add_fine(fine, stage, camera, depth, linear, covered)
+    _add_lenses(stage, camera, depth, linear)
+    return linear, covered, depth
+
+
+def _add_fine(
+    groups: list[Strands], stage: Stage, camera: Camera, depth: NDArray[np.float32],
+    linear: NDArray[np.float32], covered: NDArray[np.bool_],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Thin strands over what is there (in place); returns the coverage with them."""
+    shape = depth.shape
+    clear, weight = np.ones(shape, np.float32), np.zeros(shape, np.float32)
+    summed = np.zeros((*shape, 3), np.float32)
+    light = stage.scene.light
+    for group in groups:
+        root = group.points[:, 0].astype(np.float64)
+        out = root - stage.scene.middle
+        out /= np.linalg.norm(out, axis=1, keepdims=True)
+        glow = 0.5 * (light.above + light.below) + np.zeros((len(root), 3))
+        for way, power, soft in zip(
+            light.directions, light.intensities, light.softness, strict=True
+        ):
+            facing = np.clip((out @ way + 0.4 + soft) / (1.4 + soft), 0, None)
+            glow += 0.8 * facing[:, None] * power
+        glow *= group.light.mean(1)[:, None]
+        drawing.blend(
+            _projected(group, camera), group.radius, float(camera.K[0, 0]), _NEAR, _FINE_BIAS,
+            (group.colour * glow).astype(np.float32), depth, clear, summed, weight,
+        )  # fmt: skip
+    hit = np.flatnonzero(weight.ravel() > 0)
+    colour = summed.reshape(-1, 3)[hit] / weight.ravel()[hit, None]
+    through = clear.ravel()[hit, None]
+    flat, old = linear.reshape(-1, 3), covered.ravel()
+    behind = old[hit]
+    flat[hit] = np.where(behind[:, None], through * flat[hit] + (1 - through) * colour, colour)
+    # Over the backdrop a sample is hair or it is not.
+    out = old.copy()
+    out[hit] |= through[:, 0] < 0.5
+    gone = hit[~out[hit]]
+    flat[gone] = 0
+    return out.reshape(shape)
+
+
+def _add_lenses(
+    stage: Stage, camera: Camera, depth: NDArray[np.float32], linear: NDArray[np.float32]
+) -> None:
+    """Clear lenses dim a little what is behind them and mirror the lamps; in place."""
+    lens = next((s for s in stage.scene.surfaces if s.name == "lenses"), None)
+    if lens is None:
+        return
+    seen = rasterize_mesh(lens.vertices, lens.faces, camera)
+    rows, columns = np.nonzero(seen.depth < depth)
+    if not len(rows):
+        return
+    corner = lens.faces[seen.face_ids[rows, columns]]
+    bary = seen.barycentric[rows, columns].astype(np.float64)[..., None]
+    normal, point = (lens.normals[corner] * bary).sum(1), (lens.vertices[corner] * bary).sum(1)
+    view = camera.centre - point
+    view /= np.linalg.norm(view, axis=1, keepdims=True)
+    facing = np.abs((normal * view).sum(1))
+    fresnel = 0.05 + 0.95 * (1 - facing) ** 5
+    light = stage.scene.light
+    mirror = 2 * (normal * view).sum(1, keepdims=True) * normal - view
+    sky = 0.5 + 0.5 * mirror[:, 1:2]
+    glint = light.below + (light.above - light.below) * sky
+    for way, power in zip(light.directions, light.intensities, strict=True):
+        glint = glint + 6.0 * np.clip(mirror @ way, 0, 1)[:, None] ** 60 * power
+    old = linear[rows, columns]
+    linear[rows, columns] = _LENS_TINT * (1 - fresnel)[:, None] * old + fresnel[:, None] * glint
+
+
+def _display(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Display colours: highlights roll off as on film, then gamma."""
+    knee = np.float32(0.62)
+    over = np.maximum(linear - knee, 0)
+    rolled = np.where(linear > knee, knee + (1 - knee) * np.tanh(over / (1 - knee)), linear)
+    return np.maximum(rolled, 0) ** np.float32(1 / GAMMA)
 
 
 def render_person(
@@ -143,15 +301,14 @@ def render_person(
     Args:
         person: who. camera: the view. expression: [Ke]. pose: batch of 1.
     """
-    head = load_head("procedural")
     if expression is None:
-        expression = torch.zeros(len(head.expression_names))
+        expression = torch.zeros(len(person.space.head.expression_names))
     stage = pose_person(person, expression, pose or HeadPose.zeros(1))
     return render_stage(stage, camera, supersampling)
 
 
 def _seen_landmarks(
-    landmarks: NDArray[np.float64], camera: Camera, fine: Camera, depth: NDArray[np.float32]
+    landmarks: Array, camera: Camera, fine: Camera, depth: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     xy = camera.project(landmarks)
     at = np.floor(fine.project(landmarks)[:, :2]).astype(int)
@@ -167,97 +324,3 @@ def _seen_landmarks(
             nearest = np.maximum(nearest, np.where(np.isfinite(sample), sample, -np.inf))
     visible = inside & (xy[:, 2] <= nearest + _VISIBLE_WITHIN)
     return np.column_stack([xy[:, :2], visible]).astype(np.float32)
-
-
-class _Static(NamedTuple):
-    faces: NDArray[np.int32]
-    corner_uv: NDArray[np.float32]
-    material: NDArray[np.int64]
-    occlusion: NDArray[np.float32]
-    strand: NDArray[np.float64]
-
-
-@lru_cache(maxsize=2)
-def _static(person: Person) -> _Static:
-    """What does not change with pose: faces, materials, coordinates."""
-    head = load_head("procedural")
-    faces = head.faces.numpy()
-    uv = head.uvs.numpy()[head.faces_uv.numpy()]
-    material = head_materials(head)
-    count = len(head.template)
-    occlusion = ambient_occlusion()
-    strand = np.zeros((count, 3))
-    strand[:, 2] = smoothstep(head.template[:, 1].double().numpy(), -0.135, -0.10)
-    if person.hair is not None:
-        hair = person.hair
-        faces = np.concatenate([faces, hair.faces + count])
-        uv = np.concatenate([uv, np.zeros((len(hair.faces), 3, 2), np.float32)])
-        material = np.concatenate([material, np.full(len(hair.faces), shading.HAIR)])
-        strand = np.concatenate([strand, hair.strand])
-        occlusion = np.concatenate([occlusion, np.ones(len(hair.vertices), np.float32)])
-    return _Static(
-        np.ascontiguousarray(faces, np.int32), np.ascontiguousarray(uv, np.float32), material,
-        occlusion, strand,
-    )  # fmt: skip
-
-
-def head_materials(head: HeadModel) -> NDArray[np.int64]:
-    """Material of every face of the head, [F]."""
-    by_region = dict.fromkeys(REGIONS, shading.SKIN)
-    by_region |= {
-        "lips": shading.LIP, "eyes": shading.EYE, "teeth": shading.WET, "tongue": shading.WET,
-        "mouth_inner": shading.CLOTH, "torso": shading.CLOTH,
-    }  # fmt: skip
-    table = np.array([by_region[name] for name in REGIONS])
-    return table[head.face_regions.numpy()]
-
-
-@lru_cache(maxsize=1)
-def ambient_occlusion() -> NDArray[np.float32]:
-    """How much of the sky each vertex of the mean head sees, float32 [V] in [0, 1]."""
-    head = load_head("procedural")
-    points = head.template.numpy().astype(np.float64)
-    faces = head.faces.numpy()
-    normals = mesh_normals(points, faces)
-    index = np.arange(_OCCLUSION_RAYS) + 0.5
-    phi = np.arccos(1 - 2 * index / _OCCLUSION_RAYS)
-    theta = np.pi * (1 + 5**0.5) * index
-    seen, total = np.zeros(len(points)), np.zeros(len(points))
-    distance, half = 20.0, 0.45
-    focal = _OCCLUSION_SIZE / 2 * distance / half
-    K = np.array([[focal, 0, _OCCLUSION_SIZE / 2], [0, focal, _OCCLUSION_SIZE / 2], [0, 0, 1]])
-    target = np.array([0, -0.1, 0])
-    for direction in np.column_stack(
-        [np.cos(theta) * np.sin(phi), np.cos(phi), np.sin(theta) * np.sin(phi)]
-    ):
-        up = (0.0, 0.0, 1.0) if abs(direction[1]) > 0.95 else (0.0, 1.0, 0.0)
-        camera = Camera(
-            look_at(target + distance * direction, target, up), K, _OCCLUSION_SIZE, _OCCLUSION_SIZE
-        )
-        depth = rasterize_mesh(points, faces, camera).depth
-        pixel = camera.project(points + 0.002 * normals)
-        at = np.clip(np.floor(pixel[:, :2]).astype(int), 0, _OCCLUSION_SIZE - 1)
-        free = pixel[:, 2] <= depth[at[:, 1], at[:, 0]] + 0.003
-        weight = np.clip(normals @ direction, 0, None)
-        seen += weight * free
-        total += weight
-    open_share = seen / np.maximum(total, 1e-9)
-    occlusion = 0.25 + 0.75 * open_share
-    # Inside the mouth it is dark while closed, but pictures show it open.
-    for name, least in (("mouth_inner", 0.4), ("tongue", 0.5), ("lips", 0.65), ("teeth", 0.75)):
-        members = np.unique(faces[head.region_faces(name).numpy()])
-        occlusion[members] = np.maximum(occlusion[members], least)
-    return np.clip(occlusion, 0, 1).astype(np.float32)
-
-
-@lru_cache(maxsize=8)
-def _strand_texture(contrast: float, across: int = 1024, length: int = 128) -> NDArray[np.float64]:
-    """Brightness of strands [across, length], about 1; it repeats around without a seam."""
-    turn = np.arange(across) / across * 2 * np.pi
-    radius = across / 2 / np.pi
-    ring = np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])
-    grid = np.zeros((across, length, 3))
-    grid[..., :2] = ring[:, None]
-    grid[..., 2] = np.arange(length)
-    fine = noise(grid, (1.6, 1.6, 26.0), 5) + 0.8 * noise(grid, (6.0, 6.0, 60.0), 6)
-    return np.clip(1 + contrast * fine, 0.25, 2.0)
