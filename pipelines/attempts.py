@@ -69,6 +69,7 @@ class Attempts:
             "params_class": stage.params,
             "params": decision.made_of["params"],
             "made_of": decision.made_of,
+            "code_now": self._planner.code_now.get(unit.stage, decision.made_of["code"]),
             "key": decision.key,
             "seed": unit_seed(decision.made_of),
             "inputs": [

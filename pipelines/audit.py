@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from headworks.errors import HeadworksError
-from pipelines.ledger import Row
-from pipelines.subjects import Fingerprints, Subject, read_subjects
+from headworks.formats.subject import TERMS
+from headworks.formats.subject import read_subject as describe
+from pipelines.audit_find import find
+from pipelines.ledger_rows import Row
+from pipelines.store import object_path, read_tree
+from pipelines.subjects import Subject, read_subjects
 from pipelines.workspace import Workspace
 
 
@@ -17,27 +20,25 @@ def audit_tree(workspace: Workspace, target: str) -> dict[str, Any]:
 
     Args:
         workspace: where.
-        target: data/<stage>/<subject> (or a path inside it), <stage>/<subject>, a subject's name,
-            or the beginning (6 digits or more) of a key or digest.
+        target: see `pipelines.audit_find.find`.
 
     Returns:
-        `{"target": ..., "roots": [node, ...]}`; a node has stage, subject, key, code, params,
-        inputs (nodes), environment.
+        `{"target": ..., "found_by": ..., "roots": [node, ...]}`; a node has stage, subject, key,
+        code, params, chosen (backend), inputs (nodes), environment.
 
     Raises:
         HeadworksError: nothing of that name is in the ledger.
     """
     auditor = _Auditor(workspace)
-    keys = auditor.find(target)
-    roots = [auditor.node(key) for key in keys]
-    if target in auditor.subjects and not keys:
-        roots = [auditor.raw(auditor.subjects[target])]
-    if not roots:
-        raise HeadworksError(
-            f"{target}: nothing of that name in the ledger; try STAGE/SUBJECT, a path below data/, "
-            "a subject's name, or the first digits of a digest (headworks status lists subjects)"
-        )
-    return {"schema": "headworks.audit/1", "target": target, "roots": roots}
+    found = find(workspace, target)
+    roots = [auditor.node(key) for key in found.keys]
+    roots += [auditor.raw_by_name(name) for name in found.subjects]
+    return {
+        "schema": "headworks.audit/1",
+        "target": target,
+        "found_by": found.how,
+        "roots": roots,
+    }
 
 
 class _Auditor:
@@ -54,54 +55,19 @@ class _Auditor:
                 self._by_output[stage, oid] = key
         self._seen: set[str] = set()
 
-    def find(self, target: str) -> list[str]:
-        """Keys that a target names."""
-        claims = self._ledger.claims()
-        if target in self.subjects:
-            leaves = [(stage, key) for (stage, name), key in claims.items() if name == target]
-            order = [stage.name for stage in self._workspace.registry]
-            leaves.sort(key=lambda item: order.index(item[0]) if item[0] in order else -1)
-            return [leaves[-1][1]] if leaves else []
-        path = Path(target)
-        try:
-            resolved = path.resolve() if path.exists() else self._layout.root / path
-            parts = resolved.relative_to(self._layout.data).parts
-        except ValueError:
-            parts = path.parts
-        if len(parts) >= 2:
-            subject = parts[1].removesuffix(".manifest.json")
-            published = self._published(parts[0], subject)
-            key = published or claims.get((parts[0], subject))
-            if key:
-                return [key]
-        if len(target) >= 6 and all(c in "0123456789abcdefk.dir" for c in target):
-            table = self._ledger.frame()
-            import polars as pl
-
-            found = table.filter(
-                (pl.col("type") == "ok")
-                & (
-                    pl.col("key").str.starts_with(target)
-                    | pl.col("key").str.starts_with("k1" + target)
-                    | pl.col("out_oid").str.starts_with(target)
-                )
-            )
-            return list(dict.fromkeys(found.get_column("key").to_list()))
-        return []
-
-    def _published(self, stage: str, subject: str) -> str | None:
-        """The key that the manifest beside a published folder names."""
-        try:
-            return str(json.loads(self._layout.manifest(stage, subject).read_bytes())["key"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
     def node(self, key: str) -> dict[str, Any]:
         """One result with all that is behind it."""
         row = self._ledger.row(key)
         if row is None:
             return {"key": key, "missing": "not in the ledger"}
         body = self._facts(row)
+        body["chosen"] = chosen(self._layout.objects, row["out_oid"])
+        body["withdrawn"] = self._ledger.withdrawn(key)
+        body["accepted"] = [
+            {"code": code, **told}
+            for (stage, code), told in self._ledger.accepted.items()
+            if stage == row["stage"] and told["as"] == row["code"]
+        ]
         if key in self._seen:
             body["see_above"] = True
             return body
@@ -140,31 +106,70 @@ class _Auditor:
         )
         facts = {name: row.get(name) for name in names.split()}
         facts["params"] = json.loads(row["params_json"])
+        facts["assets"] = json.loads(row.get("assets_json") or "{}")
+        facts["code_seen"] = row.get("code_seen")
         return facts
 
     def _raw_by_oid(self, oid: str, subject: str) -> dict[str, Any]:
         found = self._raw.get(oid)
-        if found is None:
-            return {"oid": oid, "subject": subject, "missing": "raw files changed or removed since"}
-        return self.raw(found)
+        if found is not None:
+            return self.raw(found)
+        for name, event in self._ledger.raws.items():
+            if event["oid"] == oid:
+                return self._told(name, event, missing="raw files are not here any more")
+        return {"oid": oid, "subject": subject, "missing": "raw files changed or removed since"}
+
+    def raw_by_name(self, name: str) -> dict[str, Any]:
+        """A subject's raw files, from data/raw/ or, where they are gone, from the ledger."""
+        if name in self.subjects:
+            return self.raw(self.subjects[name])
+        return self._told(name, self._ledger.raws[name], missing="raw files are not here any more")
+
+    @staticmethod
+    def _told(name: str, event: dict[str, Any], **more: Any) -> dict[str, Any]:
+        files = [
+            {"file": file, "bytes": size, "md5": md5, "sha256": sha256}
+            for file, (md5, sha256, size) in sorted(event["files"].items())
+        ]
+        facts = {k: event.get(k) for k in ("kind", "oid", "consent", "licence", "who", "when")}
+        return {"subject": name, **facts, "files": files, **more}
 
     def raw(self, subject: Subject) -> dict[str, Any]:
         """A subject's raw files."""
-        description = json.loads((self._layout.raw / subject.name / "subject.json").read_text())
-        fingerprints = Fingerprints(self._layout)
-        files = []
-        for name in sorted(subject.files):
-            md5, sha256, size = fingerprints.file(self._layout.raw / subject.name / name)
-            files.append({"file": name, "bytes": size, "md5": md5, "sha256": sha256})
+        folder = self._layout.raw / subject.name
+        description = describe(folder)
+        event = self._ledger.raws.get(subject.name, {})
+        files = [
+            {"file": name, "bytes": size, "md5": md5, "sha256": sha256}
+            for name, (md5, sha256, size) in sorted(subject.files.items())
+            if name != TERMS
+        ]
         return {
             "subject": subject.name,
             "kind": subject.kind,
             "oid": subject.oid,
             "files": files,
-            "consent": description.get("consent"),
-            "licence": description.get("licence"),
-            "seed": description.get("seed"),
+            "consent": description.consent,
+            "licence": description.licence,
+            "seed": description.seed,
+            "who": event.get("who"),
+            "when": event.get("when"),
         }
+
+
+def chosen(objects: Path, oid: str) -> dict[str, Any]:
+    """What a stage chose by itself, as its artifact says: backend, reason, weights.
+
+    Args:
+        objects: folder of the cache's objects. oid: of the artifact.
+    """
+    tree = read_tree(objects, oid) or {}
+    try:
+        meta = json.loads(object_path(objects, tree["artifact.json"]).read_bytes())
+    except (OSError, ValueError, KeyError):
+        return {}
+    names = ("backend", "reason", "weights_sha256", "head", "device")
+    return {name: meta[name] for name in names if meta.get(name) is not None}
 
 
 def audit_text(tree: dict[str, Any]) -> list[str]:
@@ -172,7 +177,9 @@ def audit_text(tree: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for root in tree["roots"]:
         _node_text(root, "", lines)
-    lines.append("next: headworks audit TARGET --json   (for machines)")
+    lines.append(
+        "next: headworks audit TARGET --html PAGE   (a graph to look around in; --json: machines)"
+    )
     return lines
 
 
@@ -180,10 +187,12 @@ def _node_text(node: dict[str, Any], indent: str, lines: list[str]) -> None:
     if "files" in node:
         about = ", ".join(
             f"{name} {node[name]}"
-            for name in ("seed", "consent", "licence")
+            for name in ("seed", "consent", "licence", "missing")
             if node.get(name) is not None
         )
         lines.append(f"{indent}raw {node['subject']} ({node['kind']})  {node['oid']}  {about}")
+        if node.get("who"):
+            lines.append(f"{indent}    recorded by {node['who']} {node['when']}")
         for file in node["files"]:
             lines.append(
                 f"{indent}    {file['file']}  {file['bytes']} bytes  md5 {file['md5']}  "
@@ -212,6 +221,17 @@ def _node_text(node: dict[str, Any], indent: str, lines: list[str]) -> None:
         f"{node['threads']} threads, python {node['python']}, packages "
         f"{(node['packages_sha256'] or '')[:16]}, run {node['run_id']}"
     )
+    if node.get("withdrawn"):
+        lines.append(f"{inner}WITHDRAWN: trained with a capture whose consent was taken back")
+    for told in node.get("accepted", ()):
+        lines.append(
+            f"{inner}code {told['code'][:16]} counts as this code, says {told['who']} "
+            f"{told['when']}" + (f": {told['reason']}" if told.get("reason") else "")
+        )
+    if node.get("chosen"):
+        lines.append(f"{inner}chose " + ", ".join(f"{k} {v}" for k, v in node["chosen"].items()))
+    for name, sha256 in sorted(node.get("assets", {}).items()):
+        lines.append(f"{inner}weights {name} {sha256[:16]}")
     if node["params"]:
         words = ", ".join(f"{key}={value!r}" for key, value in sorted(node["params"].items()))
         lines.append(f"{inner}params {words}")

@@ -12,30 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from headworks.errors import HeadworksError
+from pipelines import cli_audit, cli_share
+from pipelines.console import app, say, say_json, workspace_here
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
-app = tyro.extras.SubcommandApp()
-
 Positional = tyro.conf.Positional
-
-
-def _workspace() -> Workspace:
-    from pipelines.layout import find_root
-    from pipelines.workspace import Workspace
-
-    return Workspace(find_root())
-
-
-def _print(text: str = "") -> None:
-    print(text, flush=True)
-
-
-def _json(value: Any) -> None:
-    import json
-
-    _print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+COMMANDS = (cli_audit, cli_share)
+"""Modules whose import adds commands."""
 
 
 @app.command(name="init")
@@ -43,9 +28,9 @@ def init() -> int:
     """Make the current folder a workspace (DVC, params.yaml, dvc.yaml)."""
     from pipelines.setup import init_workspace
 
-    for line in init_workspace(_workspace()):
-        _print(line)
-    _print("next: headworks add NAME PHOTO|FOLDER|CLIP   (or: headworks demo)")
+    for line in init_workspace(workspace_here()):
+        say(line)
+    say("next: headworks add NAME PHOTO|FOLDER|CLIP   (or: headworks demo)")
     return 0
 
 
@@ -71,18 +56,18 @@ def add(
     from pipelines.setup import SYNTHETIC_KINDS, add_people, ensure_workspace
     from pipelines.subjects import add_subject, probe
 
-    workspace = _workspace()
+    workspace = workspace_here()
     ensure_workspace(workspace)
     kind = SYNTHETIC_KINDS[synthetic] if synthetic else None
     subject = add_subject(workspace.layout, name, paths, kind, seed, consent, licence, probe)
-    _print(f"{subject.name}: {subject.kind}, {subject.oid}")
+    say(f"{subject.name}: {subject.kind}, {subject.oid}")
     for file, (md5, sha256, size) in subject.files.items():
         if file != "subject.json":
-            _print(f"  {file}  {size / 1e6:.2f} MB  md5 {md5}  sha256 {sha256[:16]}")
+            say(f"  {file}  {size / 1e6:.2f} MB  md5 {md5}  sha256 {sha256[:16]}")
     if kind != "population":
         for line in add_people(workspace):
-            _print(line)
-    _print("next: headworks plan   (what it makes necessary), then: headworks run")
+            say(line)
+    say("next: headworks plan   (what it makes necessary), then: headworks run")
     return 0
 
 
@@ -103,14 +88,14 @@ def plan(
     """
     from pipelines.show import plan_json, plan_text
 
-    decisions = _workspace().plan(stage, subject, set_)
+    decisions = workspace_here().plan(stage, subject, set_)
     if json:
-        _json(plan_json(decisions))
+        say_json(plan_json(decisions))
         return 0
     for line in plan_text(decisions):
-        _print(line)
+        say(line)
     work = any(d.state in ("run", "maybe", "restore") for d in decisions.values())
-    _print("next: headworks run" if work else "next: headworks status   (nothing to do)")
+    say("next: headworks run" if work else "next: headworks status   (nothing to do)")
     return 0
 
 
@@ -124,6 +109,7 @@ def run(
     set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
     orchestrator: Literal["prefect", "none"] | None = None,
     from_dvc: bool = False,
+    lineage: str | None = None,
     json: bool = False,
 ) -> int:
     """Compute what is stale, restore what is known, leave the rest.
@@ -138,6 +124,7 @@ def run(
         orchestrator: supervise as a Prefect flow (what happens if not given), or plainly (what
             happens under `dvc repro`, which would start a server for every stage).
         from_dvc: called by `dvc repro`: this stage alone, dvc.lock left to DVC.
+        lineage: file or http(s) URL for OpenLineage events; HEADWORKS_LINEAGE names one, too.
         json: print the summary for machines.
     """
     from pipelines.options import Options
@@ -151,8 +138,9 @@ def run(
         overrides=set_,
         orchestrator=orchestrator or ("none" if from_dvc else "prefect"),
         only=from_dvc,
+        lineage=lineage or os.environ.get("HEADWORKS_LINEAGE"),
     )
-    return _run(_workspace(), options, json)
+    return _run(workspace_here(), options, json)
 
 
 def _run(workspace: Workspace, options: Any, json: bool) -> int:
@@ -174,10 +162,10 @@ def _run(workspace: Workspace, options: Any, json: bool) -> int:
     display = Display(sys.stderr)
     summary = run_workspace(workspace, options, display)
     if json:
-        _json(summary_json(summary))
+        say_json(summary_json(summary))
     else:
         for line in summary_text(summary, workspace):
-            _print(line)
+            say(line)
     return summary.exit_code
 
 
@@ -190,31 +178,12 @@ def status(json: bool = False) -> int:
     """
     from pipelines.show import status_json, status_text
 
-    workspace = _workspace()
+    workspace = workspace_here()
     if json:
-        _json(status_json(workspace))
+        say_json(status_json(workspace))
         return 0
     for line in status_text(workspace):
-        _print(line)
-    return 0
-
-
-@app.command(name="audit")
-def audit(target: Annotated[str, Positional], json: bool = False) -> int:
-    """Print the tree of what made an artifact, down to raw files, params, code and environment.
-
-    Args:
-        target: data/STAGE/SUBJECT, STAGE/SUBJECT, a subject's name, or the beginning of a digest.
-        json: for machines.
-    """
-    from pipelines.audit import audit_text, audit_tree
-
-    tree = audit_tree(_workspace(), target)
-    if json:
-        _json(tree)
-        return 0
-    for line in audit_text(tree):
-        _print(line)
+        say(line)
     return 0
 
 
@@ -227,13 +196,13 @@ def doctor(json: bool = False) -> int:
     """
     from pipelines.doctor import checks
 
-    found = checks(_workspace())
+    found = checks(workspace_here())
     if json:
-        _json([{"level": level, "what": what, "text": text} for level, what, text in found])
+        say_json([{"level": level, "what": what, "text": text} for level, what, text in found])
     else:
         for level, what, text in found:
-            _print(f"{level:5} {what:12} {text}")
-        _print("next: headworks run")
+            say(f"{level:5} {what:12} {text}")
+        say("next: headworks run")
     return 1 if any(level == "fail" for level, _, _ in found) else 0
 
 
@@ -251,10 +220,10 @@ def demo(
     from pipelines.options import Options
     from pipelines.setup import add_demo, ensure_workspace
 
-    workspace = _workspace()
+    workspace = workspace_here()
     ensure_workspace(workspace)
     for line in add_demo(workspace):
-        _print(line)
+        say(line)
     return _run(workspace, Options(jobs=jobs, orchestrator=orchestrator), json=False)
 
 

@@ -1,13 +1,11 @@
-"""What a stage's code is: the project's modules that it can reach by imports, without comments."""
+"""What a stage's code is: the parsed modules of the project that it can reach by imports."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import importlib.util
-import io
 import json
-import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,22 +16,52 @@ from pipelines.files import write_atomic
 _DATA_SUFFIXES = {".html", ".css", ".js", ".j2", ".json", ".glsl", ".cu", ".cpp", ".h", ".txt"}
 
 
+_FORM = 2
+_NO_MEANING = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+
+
 def normalise(source: str) -> str:
-    """Source text without comments, trailing blanks and blank lines (strings are left alone)."""
-    lines = source.splitlines()
-    inside: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        (first, start), (last, end) = token.start, token.end
-        if token.type == tokenize.COMMENT:
-            lines[first - 1] = lines[first - 1][:start] + lines[first - 1][end:]
-        elif first < last and token.type not in (tokenize.NL, tokenize.NEWLINE):
-            inside.update(range(first, last + 1))
-    kept = [
-        line if number in inside else line.rstrip()
-        for number, line in enumerate(lines, 1)
-        if number in inside or line.strip()
-    ]
-    return "\n".join(kept)
+    """What a source means to the interpreter: its syntax tree, without comments and docstrings.
+
+    Text that differs in layout, comments, quotes or docstrings alone gives the same result. Words
+    that stand alone are no code; they stay where the module asks for them by `__doc__`, as a
+    command line does.
+
+    Raises:
+        SyntaxError: not Python.
+    """
+    documented = "__doc__" in source or "use_attribute_docstrings" in source
+    parts: list[str] = []
+
+    def write(node: object) -> None:
+        if isinstance(node, ast.AST):
+            parts.append(f"({type(node).__name__}")
+            for name, value in ast.iter_fields(node):
+                # Fields that other versions of Python add are empty here, and left out.
+                if name in _NO_MEANING or value is None or value == []:
+                    continue
+                parts.append(f" {name}=")
+                write(value)
+            parts.append(")")
+        elif isinstance(node, list):
+            parts.append("[")
+            for item in node:
+                if not (_words_alone(item) and not documented):
+                    write(item)
+            parts.append("]")
+        else:
+            parts.append(f"{type(node).__name__}:{node!r};")
+
+    write(ast.parse(source))
+    return "".join(parts)
+
+
+def _words_alone(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def _imported(tree: ast.AST, module: str, is_package: bool) -> set[str]:
@@ -116,7 +144,7 @@ class CodeIndex:
 
     def _parse(self, path: Path, module: str) -> tuple[str, list[str]]:
         stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns, module]
+        stamp = [_FORM, stat.st_size, stat.st_mtime_ns, module]
         known = self._cache.get(str(path))
         if known and known[0] == stamp:
             return str(known[1]), list(known[2])  # type: ignore[call-overload]
@@ -124,7 +152,7 @@ class CodeIndex:
         try:
             tree = ast.parse(source)
             text = normalise(source)
-        except (SyntaxError, tokenize.TokenError) as error:
+        except (SyntaxError, ValueError, RecursionError) as error:
             raise HeadworksError(f"{path}: cannot be parsed ({error})") from None
         hashed = hashlib.sha256(text.encode()).hexdigest()
         names = sorted(
@@ -143,7 +171,7 @@ class CodeIndex:
             module: dotted name.
 
         Returns:
-            module (or `package/data file`) -> SHA-256 of its normalised source.
+            module (or `package/data file`) -> SHA-256 of what it means.
 
         Raises:
             HeadworksError: when the module is absent or a source cannot be parsed.

@@ -103,7 +103,7 @@ def _record(layout: Layout, stage: str, subject: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What DVC prints and logs stays off the console."""
     logger = logging.getLogger("dvc")
     disabled, logger.disabled = logger.disabled, True
@@ -151,7 +151,7 @@ def sync(
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with Lock(layout.locks / "commit"), _quiet():
+    with Lock(layout.locks / "commit"), quiet():
         os.environ.setdefault("DVC_NO_ANALYTICS", "1")
         try:
             with Repo(str(root), _wait_for_lock=True) as repo:

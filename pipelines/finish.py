@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headworks.errors import HeadworksError
+from headworks.formats.subject import read_terms
 from pipelines.canon import digest
-from pipelines.files import private_folder, remove, write_atomic
+from pipelines.files import private_folder, remove, walk_files, write_atomic
 from pipelines.publish import published_oid, swap, unpublish
+from pipelines.stamp import stamp_file
 from pipelines.workspace import Workspace
 from stages.report.costs import PLACE, Cost, with_costs
 
@@ -78,7 +80,10 @@ def publish_report(
         for unit, outcome in summary.outcomes.items()
         if outcome.status == "failed"
     )
-    state = digest("reports", [oid, [[c.stage, c.subject, c.seconds] for c in costs], failed])
+    terms = terms_html(workspace, planner)
+    state = digest(
+        "reports", [oid, terms, [[c.stage, c.subject, c.seconds] for c in costs], failed]
+    )
     mark = layout.hidden / "reports.json"
     try:
         known = json.loads(mark.read_text())["state"] == state
@@ -94,6 +99,9 @@ def publish_report(
                 shutil.copytree(entry, target)
             else:
                 shutil.copyfile(entry, target)
+        key = planner.ledger.claim("report", ALL) or ""
+        for _, file in walk_files(fresh):
+            stamp_file(Path(file.path), {"digest": oid, "key": key, "stage": "report"})
         page = fresh / "index.html"
         if page.is_file():
             html = page.read_text()
@@ -101,13 +109,30 @@ def publish_report(
                 lines = "".join(f"<li>{escape(line)}</li>" for line in failed)
                 section = f'<section id="failed"><h2>Failed</h2><ul>{lines}</ul></section>'
                 html = html.replace(PLACE, section + PLACE, 1)
-            page.write_text(with_costs(html, costs))
+            page.write_text(with_costs(html.replace(PLACE, terms + PLACE, 1), costs))
         layout.reports.mkdir(exist_ok=True)
         for entry in sorted(fresh.iterdir()):
             swap(layout, entry, layout.reports / entry.name)
     finally:
         remove(fresh)
     write_atomic(mark, json.dumps({"state": state}).encode(), layout.tmp)
+
+
+def terms_html(workspace: Workspace, planner: Planner) -> str:
+    """A section with consent and licence of every capture; empty where nothing is recorded."""
+    rows = []
+    for name in planner.graph.subjects:
+        terms = read_terms(workspace.layout.raw / name)
+        if any(terms.values()):
+            cells = "".join(f"<td>{escape(terms[k] or '–')}</td>" for k in ("consent", "licence"))
+            rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+    if not rows:
+        return ""
+    return (
+        '<section id="terms"><h2>Consent and licence</h2><div class="scroll"><table><thead><tr>'
+        '<th scope="col">subject</th><th scope="col">consent</th><th scope="col">licence</th>'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
 
 
 def _entries(layout: Layout) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headworks.seeds import derive_seed
@@ -19,6 +19,7 @@ def recipe(
     params: dict[str, Any],
     seed: int,
     inputs: Iterable[InputRow],
+    assets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything that a result depends on, as JSON values.
 
@@ -31,8 +32,9 @@ def recipe(
         params: the stage's own validated section.
         seed: `seed` of params.yaml.
         inputs: digests of what goes in.
+        assets: files outside the project that count, by name: SHA-256, or "absent".
     """
-    return {
+    made_of: dict[str, Any] = {
         "v": 1,
         "stage": stage,
         "version": version,
@@ -41,6 +43,9 @@ def recipe(
         "seed": seed,
         "inputs": sorted([list(row) for row in inputs]),
     }
+    if assets:
+        made_of["assets"] = dict(assets)
+    return made_of
 
 
 def recipe_key(made_of: dict[str, Any]) -> str:

@@ -14,66 +14,18 @@ import re
 import socket
 import time
 import uuid
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.canon import canonical_json
 from pipelines.files import sync_folder
+from pipelines.ledger_rows import INDEXED, Row, line_of, parse_lines, table_of
 from pipelines.locks import Lock
 
 if TYPE_CHECKING:
     import polars as pl
 
-Row = dict[str, Any]
 UnitName = tuple[str, str]
-
-TEXT = (
-    *("event_id", "type", "key", "stage", "subject", "code", "params_json", "out_oid"),
-    *("error_class", "error_message", "log", "started", "finished", "device", "python"),
-    *("packages_sha256", "git_commit", "diff_sha256", "run_id", "host"),
-)
-WHOLE = (
-    *("version", "seed", "out_bytes", "out_files", "max_rss_mb"),
-    *("threads", "pid", "attempt", "schema_version"),
-)
-REAL = ("seconds", "cpu_seconds")
-_INDEXED = ("key", "stage", "subject", "out_oid", "error_class", "error_message", "log")
-
-
-def _schema() -> dict[str, Any]:
-    import polars as pl
-
-    schema: dict[str, Any] = dict.fromkeys(TEXT, pl.String)
-    schema |= dict.fromkeys(WHOLE, pl.Int64)
-    schema |= dict.fromkeys(REAL, pl.Float64)
-    schema["git_dirty"] = pl.Boolean
-    schema["inputs"] = pl.List(
-        pl.Struct({"role": pl.String, "member": pl.String, "oid": pl.String})
-    )
-    return schema
-
-
-def _line(row: Row) -> bytes:
-    body = canonical_json(row).encode()
-    return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def _parse(data: bytes) -> tuple[list[Row], int, int]:
-    """Rows, bytes of whole lines, and how many lines were garbled."""
-    end = data.rfind(b"\n") + 1
-    rows, bad = [], 0
-    for line in data[:end].split(b"\n")[:-1]:
-        try:
-            if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(line[9:]):
-                raise ValueError("checksum")
-            row = json.loads(line[9:])
-            if not isinstance(row, dict) or "event_id" not in row:
-                raise ValueError("not a row")
-            rows.append(row)
-        except ValueError:
-            bad += bool(line)
-    return rows, end, bad
 
 
 class Ledger:
@@ -81,6 +33,12 @@ class Ledger:
 
     Args:
         folder: `.headworks/ledger`.
+
+    Attributes:
+        raws: subject -> its newest `raw` event (oid, kind, files, consent, licence, who, when).
+        accepted: (stage, code) -> which code it counts as, who said so and when.
+        tombstones: what was forgotten, without personal data.
+        events, torn: how many events, and how many lines or tables could not be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,6 +56,11 @@ class Ledger:
         self._claims: dict[UnitName, str] = {}
         self._rows: dict[str, Row] = {}
         self._seen: set[str] = set()
+        self.raws: dict[str, dict[str, Any]] = {}
+        self.accepted: dict[tuple[str, str], dict[str, Any]] = {}
+        self.tombstones: list[dict[str, Any]] = []
+        self._withdrawn: dict[str, str] = {}
+        self._finished: dict[str, str] = {}
         self._tails = {}
         self.torn = 0
         self.events = 0
@@ -141,11 +104,18 @@ class Ledger:
     def _index_frame(self) -> None:
         if self._frame is None:
             return
+        have = self._frame.columns
+        wanted = ("event_id", "type", *INDEXED)
+        if not {"event_id", "type", "key", "stage", "subject", "out_oid"} <= set(have):
+            self.torn += 1
+            self._frame = None
+            return
         columns = [
-            self._frame.get_column(name).to_list() for name in ("event_id", "type", *_INDEXED)
+            self._frame.get_column(name).to_list() if name in have else [None] * len(self._frame)
+            for name in wanted
         ]
-        for event, kind, key, stage, subject, oid, failure, message, log in zip(*columns):
-            self._take(event, kind, key, stage, subject, oid, failure, message, log)
+        for event, kind, *fields in zip(*columns):
+            self._take(event, kind, *fields)
 
     def _take(
         self,
@@ -158,15 +128,21 @@ class Ledger:
         failure: str | None,
         message: str | None,
         log: str | None,
+        code: str | None,
+        body: str | None,
+        finished: str | None,
     ) -> bool:
         if event in self._seen:
             return False
         self._seen.add(event)
         self.events += 1
+        if body is not None:
+            self._told(kind, stage, subject, oid, code, body)
         if key is None or stage is None or subject is None:
             return True
         if kind == "ok" and oid is not None:
             self._oids[key] = oid
+            self._finished[key] = finished or ""
             self._failures.pop(key, None)
             self._claims[stage, subject] = key
         elif kind == "claim":
@@ -174,6 +150,26 @@ class Ledger:
         elif kind == "failed":
             self._failures[key] = (failure or "", message or "", log or "")
         return True
+
+    def _told(
+        self,
+        kind: str,
+        stage: str | None,
+        subject: str | None,
+        oid: str | None,
+        code: str | None,
+        body: str,
+    ) -> None:
+        """Events that are about something else than a unit."""
+        told: dict[str, Any] = json.loads(body)
+        if kind == "raw" and subject and oid:
+            self.raws[subject] = {**told, "oid": oid}
+        elif kind == "accept" and stage and code:
+            self.accepted[stage, code] = told
+        elif kind == "tombstone":
+            self.tombstones.append(told)
+            for key in told.get("withdrawn", ()):
+                self._withdrawn[key] = max(told["when"], self._withdrawn.get(key, ""))
 
     def _read_segments(self) -> None:
         if not self._segments.is_dir():
@@ -185,11 +181,11 @@ class Ledger:
                 data = handle.read()
             if not data:
                 continue
-            rows, used, bad = _parse(data)
+            rows, used, bad = parse_lines(data)
             self._tails[path.name] = start + used
             self.torn += bad
             for row in rows:
-                fields = (row.get(name) for name in _INDEXED)
+                fields = (row.get(name) for name in INDEXED)
                 if (
                     self._take(row["event_id"], row.get("type", ""), *fields)
                     and row.get("type") == "ok"
@@ -197,8 +193,22 @@ class Ledger:
                     self._rows[row["key"]] = row
 
     def oid(self, key: str) -> str | None:
-        """Output of a recipe, None where it was never computed."""
-        return self._oids.get(key)
+        """Output of a recipe, None where it was never computed, or was withdrawn."""
+        return None if self.withdrawn(key) else self._oids.get(key)
+
+    def withdrawn(self, key: str) -> bool:
+        """Whether a result was trained with data that was withdrawn since."""
+        when = self._withdrawn.get(key)
+        return when is not None and self._finished.get(key, "") <= when
+
+    def accepted_code(self, stage: str, code: str) -> str:
+        """The code that a stage's code counts as (itself, unless `headworks accept` said so)."""
+        for _ in range(100):
+            told = self.accepted.get((stage, code))
+            if told is None or told.get("as") in (None, code):
+                break
+            code = str(told["as"])
+        return code
 
     def failure(self, key: str) -> tuple[str, str, str] | None:
         """(class, message, log) of the last failure of a recipe that has never succeeded since."""
@@ -211,6 +221,10 @@ class Ledger:
     def claims(self) -> dict[UnitName, str]:
         """All claims: (stage, subject) -> key."""
         return dict(self._claims)
+
+    def outputs(self) -> dict[str, str]:
+        """All recipes with their outputs."""
+        return {key: oid for key, oid in self._oids.items() if not self.withdrawn(key)}
 
     def row(self, key: str) -> Row | None:
         """Newest `ok` event of a recipe, with all its columns."""
@@ -235,8 +249,8 @@ class Ledger:
         rows: list[Row] = []
         if self._segments.is_dir():
             for path in sorted(self._segments.glob("*.ndjson")):
-                rows += _parse(path.read_bytes())[0]
-        fresh = _table(rows)
+                rows += parse_lines(path.read_bytes())[0]
+        fresh = table_of(rows)
         old = self._load(self._bases())
         parts = [fresh] if old is None else [old, fresh]
         return pl.concat(parts, how="diagonal_relaxed").unique(
@@ -249,14 +263,14 @@ class Ledger:
         """Append one event and flush it to the disk: the moment at which a result exists.
 
         Args:
-            kind: ok, failed, claim, raw, run.
+            kind: ok, failed, claim, raw, accept, tombstone, run.
             fields: columns.
         """
         row: Row = {"event_id": uuid.uuid4().hex, "type": kind, "schema_version": 1, **fields}
         row = {name: value for name, value in row.items() if value is not None}
         if self._handle < 0:
             self._open()
-        data = _line(row)
+        data = line_of(row)
         size = os.fstat(self._handle).st_size
         try:
             if os.write(self._handle, data) != len(data):
@@ -270,7 +284,10 @@ class Ledger:
     def _open(self) -> None:
         self._segments.mkdir(parents=True, exist_ok=True)
         while True:
-            name = f"{time.time_ns():020d}-{socket.gethostname()}-{os.getpid()}.ndjson"
+            # Newer than any segment there is, even when the clock was put back.
+            newest = max((p.name[:20] for p in self._segments.glob("*.ndjson")), default="0")
+            number = max(time.time_ns(), int(newest) + 1 if newest.isdigit() else 0)
+            name = f"{number:020d}-{socket.gethostname()}-{os.getpid()}.ndjson"
             path = self._segments / name
             handle = os.open(
                 path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
@@ -314,7 +331,7 @@ class Ledger:
                         os.close(handle)
                         continue
                     taken.append((path, handle))
-                    rows += _parse(path.read_bytes())[0]
+                    rows += parse_lines(path.read_bytes())[0]
                 if not taken:
                     return False
                 self._merge(rows)
@@ -325,14 +342,58 @@ class Ledger:
                     os.close(handle)
         return True
 
-    def _merge(self, rows: list[Row]) -> None:
+    def absorb(self, table: pl.DataFrame) -> int:
+        """Take in events of another machine; they count as older than one's own.
+
+        Returns:
+            How many were new.
+        """
+        import polars as pl
+
+        with Lock(self.folder / "compact.lock"):
+            self.refresh()
+            fresh = table.filter(~pl.col("event_id").is_in(list(self._seen)))
+            if not fresh.is_empty():
+                self._merge([], fresh)
+        self.refresh()
+        return len(fresh)
+
+    def rewrite(self, change: Callable[[Row], Row | None]) -> int:
+        """Write the ledger anew; the caller keeps other writers away.
+
+        Args:
+            change: gives an event (with all its columns) as it shall be, None to drop it.
+
+        Returns:
+            How many went.
+        """
+        import polars as pl
+
+        self.close()
+        with Lock(self.folder / "compact.lock"):
+            table = self.frame()
+            kept = [new for row in table.iter_rows(named=True) if (new := change(row)) is not None]
+            segments = sorted(self._segments.glob("*.ndjson")) if self._segments.is_dir() else []
+            bases = self._bases()
+            self._write_base(bases, pl.DataFrame(kept, schema=table.schema))
+            for path in segments:
+                path.unlink(missing_ok=True)
+            for name in bases:
+                (self.folder / name).unlink(missing_ok=True)
+        self.refresh()
+        return len(table) - len(kept)
+
+    def _merge(self, rows: list[Row], foreign: pl.DataFrame | None = None) -> None:
         import polars as pl
 
         bases = self._bases()
         old = self._load(bases)
-        fresh = _table(rows)
-        merged = fresh if old is None else pl.concat([old, fresh], how="diagonal_relaxed")
-        merged = merged.unique("event_id", keep="first", maintain_order=True)
+        parts = [table for table in (foreign, old, table_of(rows)) if table is not None]
+        merged = pl.concat(parts, how="diagonal_relaxed")
+        merged = merged.unique("event_id", keep="last", maintain_order=True)
+        self._write_base(bases, merged)
+
+    def _write_base(self, bases: list[str], merged: pl.DataFrame) -> None:
         number = int(re.sub(r"\D", "", bases[0])) + 1 if bases else 1
         target = self.folder / f"base-{number}.parquet"
         unfinished = self.folder / f"unfinished-{os.getpid()}"
@@ -346,20 +407,3 @@ class Ledger:
         sync_folder(self.folder)
         for name in bases[1:]:
             (self.folder / name).unlink(missing_ok=True)
-
-
-def _table(rows: list[Row]) -> pl.DataFrame:
-    import polars as pl
-
-    schema = _schema()
-    plain = [
-        {
-            **{name: row.get(name) for name in schema},
-            "inputs": [
-                {"role": role, "member": member, "oid": oid}
-                for role, member, oid in row.get("inputs", [])
-            ],
-        }
-        for row in rows
-    ]
-    return pl.DataFrame(plain, schema=schema)

@@ -10,16 +10,18 @@ from types import TracebackType
 
 
 class Lock:
-    """An exclusive `flock` on a file; the file itself is never removed.
+    """A `flock` on a file; the file itself is never removed.
 
     Args:
         path: lock file, made if absent.
         wait: wait for it, or give up at once (`held` is then False).
+        shared: others may hold it shared, too; else nobody else has it.
     """
 
-    def __init__(self, path: Path, wait: bool = True) -> None:
+    def __init__(self, path: Path, wait: bool = True, shared: bool = False) -> None:
         self.path = path
         self.wait = wait
+        self.shared = shared
         self.held = False
         self._handle = -1
 
@@ -27,7 +29,8 @@ class Lock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | (0 if self.wait else fcntl.LOCK_NB))
+            mode = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+            fcntl.flock(self._handle, mode | (0 if self.wait else fcntl.LOCK_NB))
             self.held = True
         except OSError as error:
             os.close(self._handle)

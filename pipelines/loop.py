@@ -6,6 +6,7 @@ import queue
 from typing import Any
 
 from pipelines.attempts import Submitter
+from pipelines.lineage import Lineage
 from pipelines.options import Outcome, Reporter, Summary
 from pipelines.plan import Decision, Planner, Unit
 
@@ -16,7 +17,7 @@ class Loop:
     Args:
         planner: decides. decisions: the plan; updated in place.
         reporter: is told. summary: is filled.
-        runnable: units that this run may compute.
+        runnable: units that this run may compute. lineage: is told, where somebody listens.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Loop:
         reporter: Reporter,
         summary: Summary,
         runnable: set[Unit],
+        lineage: Lineage | None = None,
     ) -> None:
         self._planner = planner
         self._decisions = decisions
@@ -33,6 +35,7 @@ class Loop:
         self.summary = summary
         self.finished = False
         self._runnable = runnable
+        self._lineage = lineage
         self._full = False
         self._flying: set[Unit] = set()
         self.done: queue.Queue[tuple[Unit, dict[str, Any]]] = queue.Queue()
@@ -90,6 +93,8 @@ class Loop:
             self._decisions[unit] = Decision(unit, "blocked", (reason,), cause=(str(unit), reason))
             self._end(unit, Outcome("blocked", message=reason))
             return False
+        if self._lineage is not None:
+            self._lineage.event("START", unit, decision)
         submitter.submit(decision)
         return True
 
@@ -137,3 +142,6 @@ class Loop:
     def _end(self, unit: Unit, outcome: Outcome) -> None:
         self.summary.outcomes[unit] = outcome
         self._reporter.finished(unit, outcome)
+        if self._lineage is not None:
+            kind = "FAIL" if outcome.status in ("failed", "blocked") else "COMPLETE"
+            self._lineage.event(kind, unit, self._decisions[unit], outcome)

@@ -23,6 +23,7 @@ class Options:
         overrides: `stage.key=value`.
         orchestrator: who supervises: a Prefect flow, or a plain thread pool.
         only: run the selected stages alone, not what they need (for `dvc repro`).
+        lineage: file or URL for OpenLineage events, None for none.
     """
 
     stages: Sequence[str] = ()
@@ -33,6 +34,7 @@ class Options:
     overrides: Sequence[str] = ()
     orchestrator: Literal["prefect", "none"] = "prefect"
     only: bool = False
+    lineage: str | None = None
 
 
 @dataclass

@@ -11,6 +11,13 @@ from headworks.errors import HeadworksError
 from pipelines.keys import InputRow, recipe, recipe_key
 from pipelines.ledger import Ledger
 from pipelines.params import AllParams
+from pipelines.reasons import (
+    asset_changes,
+    failure_digest,
+    input_changes,
+    module_changes,
+    param_changes,
+)
 from pipelines.subjects import Subject
 from stages.contract import Stage
 
@@ -151,7 +158,9 @@ class Planner:
 
     Attributes:
         graph, params, ledger: what there is.
-        code: stage -> hash of its code closure; modules: stage -> {module: hash}.
+        code: stage -> hash of its code closure (or the one that it was accepted as).
+        code_now: stage -> hash of its code as it is. modules: stage -> {module: hash}.
+        assets: stage -> {name: SHA-256 or "absent"} of files outside the project.
         known_modules: code hash -> {module: hash} of earlier runs, to say which module changed.
         whole: whether the cache holds an output.
         published: (stage, subject) -> oid in data/, None where absent or touched.
@@ -166,6 +175,8 @@ class Planner:
     whole: Callable[[str], bool]
     published: Callable[[str, str], str | None]
     modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    code_now: Mapping[str, str] = field(default_factory=dict)
+    assets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     known_modules: Callable[[str], Mapping[str, str] | None] = lambda code: None
     forced: frozenset[Unit] = frozenset()
     retry: bool = False
@@ -210,7 +221,8 @@ class Planner:
             self.code[stage.name],
             self.params.section(stage.name),
             self.params.seed,
-            rows + [("failed", name, _told(told)) for name, told in missing.items()],
+            rows + [("failed", name, failure_digest(told)) for name, told in missing.items()],
+            self.assets.get(stage.name),
         )
         if unknown:
             return self._undecided(unit, made_of, unknown, missing)
@@ -282,73 +294,24 @@ class Planner:
         found = []
         old = json.loads(last["params_json"])
         new = json.loads(json.dumps(made_of["params"]))
-        found += [f"params: {unit.stage}.{words}" for words in _changes(old, new)]
+        found += [f"params: {unit.stage}.{words}" for words in param_changes(old, new)]
         if last["seed"] != made_of["seed"]:
             found.append(f"params: seed {last['seed']} -> {made_of['seed']}")
         if last["code"] != made_of["code"]:
-            found.append(self._code_change(unit.stage, last["code"]))
+            modules = self.modules.get(unit.stage)
+            found.append(module_changes(self.known_modules(last["code"]), modules))
         if last["version"] != made_of["version"]:
             found.append(f"version: {last['version']} -> {made_of['version']}")
+        found += asset_changes(
+            json.loads(last.get("assets_json") or "{}"), made_of.get("assets", {})
+        )
         if inputs:
-            found += _input_changes(last["inputs"], made_of["inputs"])
+            found += input_changes(last["inputs"], made_of["inputs"])
         return found
-
-    def _code_change(self, stage: str, old_hash: str) -> str:
-        old = self.known_modules(old_hash)
-        new = self.modules.get(stage)
-        if not old or not new:
-            return "code changed"
-        names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        more = f" and {len(names) - 3} more" if names[3:] else ""
-        return f"code changed: {', '.join(names[:3])}{more}"
 
 
 TRANSIENT = frozenset({"transient", "oom", "lost", "changed", "disk_full", "engine", "cancelled"})
 """Classes of failure that the next run tries again by itself."""
-
-
-def _told(failure: Mapping[str, str]) -> str:
-    from pipelines.canon import digest
-
-    return digest("failure", dict(failure))
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _changes(a, b, f"{prefix}{key}.")
-        elif key not in old:
-            found.append(f"{prefix}{key} is new ({b!r})")
-        elif key not in new:
-            found.append(f"{prefix}{key} is gone")
-        elif a != b:
-            found.append(f"{prefix}{key} {a!r} -> {b!r}")
-    return found
-
-
-def _input_changes(old: list[list[str]], new: list[list[str]]) -> list[str]:
-    before = {(role, member): oid for role, member, oid in old}
-    after = {(role, member): oid for role, member, oid in new}
-    found = []
-    for role in sorted({role for role, _ in {*before, *after}}):
-        a = {m: oid for (r, m), oid in before.items() if r == role}
-        b = {m: oid for (r, m), oid in after.items() if r == role}
-        if a == b:
-            continue
-        gained, lost = sorted({*b} - {*a}), sorted({*a} - {*b})
-        changed = sorted(m for m in {*a} & {*b} if a[m] != b[m])
-        if [*a] == [""] or [*b] == [""]:
-            found.append(f"input: {role} changed")
-            continue
-        words = []
-        for label, names in (("new", gained), ("gone", lost), ("changed", changed)):
-            if names:
-                more = f" and {len(names) - 3} more" if names[3:] else ""
-                words.append(f"{label} {', '.join(names[:3])}{more}")
-        found.append(f"input: {role}: {'; '.join(words)}")
-    return found
 
 
 def make_plan(planner: Planner, units: Iterable[Unit] | None = None) -> dict[Unit, Decision]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from pipelines.canon import canonical_json
-from pipelines.files import fault, private_folder, remove, stat_digest, write_atomic
+from pipelines.canon import canonical_json, md5_tree
+from pipelines.files import fault, private_folder, remove, stat_digest, walk_files, write_atomic
 from pipelines.layout import Layout
-from pipelines.ledger import Row
+from pipelines.ledger_rows import Row
 from pipelines.locks import Lock
 from pipelines.store import add_file, check_out
 
@@ -25,6 +27,8 @@ def manifest(row: Row) -> dict[str, Any]:
         "subject": row["subject"],
         "version": row["version"],
         "code": row["code"],
+        "code_seen": row.get("code_seen"),
+        "assets": json.loads(row.get("assets_json") or "{}"),
         "params": json.loads(row["params_json"]),
         "seed": row["seed"],
         "inputs": row["inputs"],
@@ -49,13 +53,44 @@ def manifest(row: Row) -> dict[str, Any]:
 
 
 def published_oid(layout: Layout, stage: str, subject: str) -> str | None:
-    """What is published for a unit, None where nothing is or where somebody touched it."""
+    """What is published for a unit, None where nothing is or where somebody touched it.
+
+    Files are told by size and time; where these differ from what was noted, by their bytes (a
+    workspace that was copied, say), and the new times are noted.
+    """
     try:
-        record = json.loads(layout.record(stage, subject).read_bytes())
-        found = stat_digest(layout.artifact(stage, subject), layout.manifest(stage, subject))
-        return record["oid"] if found is not None and found == record["stat"] else None
+        record: dict[str, Any] = json.loads(layout.record(stage, subject).read_bytes())
+        folder, beside = layout.artifact(stage, subject), layout.manifest(stage, subject)
+        found = stat_digest(folder, beside)
+        if found is None:
+            return None
+        oid = str(record["oid"])
+        if found != record["stat"]:
+            if content_oid(folder) != oid or file_md5(beside) != record["manifest"]:
+                return None
+            record["stat"] = found
+            with contextlib.suppress(OSError):
+                write_atomic(
+                    layout.record(stage, subject), canonical_json(record).encode(), layout.tmp
+                )
+        return oid
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def content_oid(folder: Path) -> str:
+    """Digest of a folder from the bytes of its files, as DVC computes it."""
+    return md5_tree({relative: file_md5(entry.path) for relative, entry in walk_files(folder)})
+
+
+def file_md5(path: Path | str) -> str:
+    """MD5 of a file, hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, _md5).hexdigest()
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
 
 
 def was_published(layout: Layout, stage: str, subject: str) -> bool:

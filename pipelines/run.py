@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 
 from pipelines.attempts import Attempts, ThreadSubmitter, stop_on_signals
 from pipelines.files import sweep
+from pipelines.lineage import Lineage
+from pipelines.locks import Lock
 from pipelines.loop import Loop
 from pipelines.options import Options, Outcome, Reporter, Silent, Summary
 from pipelines.plan import Decision, Planner, Unit, make_plan
+from pipelines.subjects import record_raw
 from pipelines.workspace import Workspace
 
 __all__ = ["Options", "Outcome", "Summary", "run"]
@@ -31,8 +34,14 @@ def run(
     Raises:
         HeadworksError: before anything runs, when params or names are wrong.
     """
-    options = options or Options()
-    reporter = reporter or Silent()
+    layout = workspace.layout
+    layout.require()
+    # Whoever forgets or collects garbage waits for runs, and runs for them.
+    with Lock(layout.locks / "runs", shared=True):
+        return _run(workspace, options or Options(), reporter or Silent())
+
+
+def _run(workspace: Workspace, options: Options, reporter: Reporter) -> Summary:
     clock = time.perf_counter()
     graph = workspace.graph()
     selected = workspace.select(graph, options.stages, options.subjects)
@@ -52,7 +61,10 @@ def run(
         for unit, decision in decisions.items():
             if decision.state == "ok":
                 summary.outcomes[unit] = Outcome("ok")
-        loop = Loop(planner, decisions, reporter, summary, runnable)
+        lineage = None
+        if options.lineage:
+            lineage = Lineage(options.lineage, workspace.layout.root.name, summary.run_id, graph)
+        loop = Loop(planner, decisions, reporter, summary, runnable, lineage)
         for unit, decision in decisions.items():
             if decision.state in ("failed", "blocked"):
                 loop._give_up(unit, decision)
@@ -60,8 +72,11 @@ def run(
             _work(workspace, planner, options, summary, reporter, loop)
     finally:
         reporter.end()
+    if lineage is not None and lineage.lost:
+        summary.notes.append(f"{lineage.lost} lineage events did not reach {options.lineage}")
     if options.only:
         summary.outcomes = {u: o for u, o in summary.outcomes.items() if u in runnable}
+    record_raw(workspace.layout, workspace.ledger, graph.subjects.values())
     _claim_hits(workspace, decisions, summary)
     _finalise(workspace, planner, options, summary, decisions)
     summary.seconds = time.perf_counter() - clock

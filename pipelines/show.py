@@ -141,6 +141,7 @@ def status_json(workspace: Workspace) -> dict[str, Any]:
             for stage in workspace.registry
         },
         "modified": touched,
+        "forgotten": workspace.forgotten(),
         "ledger": {"events": planner.ledger.events, "torn_lines": planner.ledger.torn},
     }
 
@@ -158,6 +159,8 @@ def status_text(workspace: Workspace) -> list[str]:
             lines.append(f"  {stage:10} " + "  ".join(f"{k} {v}" for k, v in counts.items()))
     for unit in found["modified"]:
         lines.append(f"modified: data/{unit} is not as it was published; a run restores it")
+    for name in found["forgotten"]:
+        lines.append(f"forgotten: consent for {name} was withdrawn; headworks forget {name} --yes")
     ledger = found["ledger"]
     lines.append(f"ledger: {ledger['events']} events, {ledger['torn_lines']} torn lines")
     stale = sum(

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headworks.errors import TransientError
+from headworks.formats.subject import TERMS
 from pipelines.files import sync_folder, sync_tree
+
+if TYPE_CHECKING:
+    from pipelines.subjects import Subject
 
 
 def object_path(objects: Path, oid: str) -> Path:
@@ -53,7 +58,8 @@ class Objects:
         return self._whole[oid]
 
 
-def _odb(objects: Path) -> Any:
+def odb_of(objects: Path) -> Any:
+    """The cache as DVC's object store; without its state database, which would hide damage."""
     from dvc_data.hashfile.db.local import LocalHashFileDB
     from dvc_data.hashfile.state import StateNoop
     from dvc_objects.fs.local import localfs
@@ -79,7 +85,7 @@ def store(objects: Path, folder: Path) -> tuple[str, int, int]:
     from dvc_objects.fs.local import localfs
 
     sync_tree(folder)
-    odb = _odb(objects)
+    odb = odb_of(objects)
     tree: Any
     staging, meta, tree = build(odb, str(folder), localfs, "md5")
     # shallow=False: with the default an existing listing hides missing files.
@@ -109,8 +115,6 @@ def add_file(objects: Path, data: bytes, tmp: Path) -> str:
     Returns:
         Its md5.
     """
-    import hashlib
-
     from pipelines.files import write_atomic
 
     oid = hashlib.md5(data, usedforsecurity=False).hexdigest()
@@ -119,6 +123,31 @@ def add_file(objects: Path, data: bytes, tmp: Path) -> str:
         write_atomic(path, data, tmp)
         path.chmod(0o444)
     return oid
+
+
+def store_raw(objects: Path, folder: Path, subject: Subject) -> str:
+    """Put a raw capture into the cache (a copy; the capture itself stays where it is).
+
+    Returns:
+        Its oid: a listing of its files without the terms that it came under.
+    """
+    from pipelines.files import write_atomic
+
+    files = {name: row[0] for name, row in subject.files.items() if name != TERMS}
+    for name, md5 in files.items():
+        path = object_path(objects, md5)
+        if not path.exists():
+            data = (folder / name).read_bytes()
+            if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+                raise TransientError(f"{folder / name} was replaced while it was read")
+            write_atomic(path, data, objects.parent)
+            path.chmod(0o444)
+    path = object_path(objects, subject.oid)
+    if not path.exists():
+        listing = [{"md5": files[name], "relpath": name} for name in sorted(files)]
+        write_atomic(path, json.dumps(listing, sort_keys=True).encode(), objects.parent)
+        path.chmod(0o444)
+    return subject.oid
 
 
 def check_out(objects: Path, oid: str, target: Path) -> None:
@@ -133,7 +162,7 @@ def check_out(objects: Path, oid: str, target: Path) -> None:
     from dvc_objects.errors import ObjectFormatError
     from dvc_objects.fs.local import localfs
 
-    odb = _odb(objects)
+    odb = odb_of(objects)
     odb.cache_types = ["reflink", "copy"]
     try:
         tree = Tree.load(odb, HashInfo("md5", oid))

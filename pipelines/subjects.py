@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast
 
 from headworks.errors import CaptureError, HeadworksError
 from headworks.formats.media import PHOTO_SUFFIXES as PHOTOS
 from headworks.formats.media import VIDEO_SUFFIXES as CLIPS
+from headworks.formats.subject import DESCRIPTION, TERMS, read_terms
+from headworks.formats.subject import read_subject as describe
 from pipelines.canon import md5_tree
 from pipelines.files import private_folder, remove, sync_tree, walk_files, write_atomic
 from pipelines.layout import Layout
+from pipelines.ledger import Ledger
 from stages.contract import SYNTHETIC, Kind
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -102,30 +107,6 @@ class Fingerprints:
             self._dirty = False
 
 
-def read_description(folder: Path) -> dict[str, Any]:
-    """`subject.json` of a raw folder, checked.
-
-    Raises:
-        CaptureError: unreadable, of unknown kind, or naming files outside its folder.
-    """
-    path = folder / "subject.json"
-    try:
-        body = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CaptureError(
-            f"{path}: not readable ({error}); add the subject again with: headworks add"
-        ) from None
-    if not isinstance(body, dict) or body.get("kind") not in get_args(Kind):
-        raise CaptureError(f"{path}: kind must be one of {', '.join(get_args(Kind))}")
-    files = body.get("files", [])
-    if not isinstance(files, list) or any(
-        not isinstance(name, str) or Path(name).name != name or name.startswith(".")
-        for name in files
-    ):
-        raise CaptureError(f"{path}: files must be plain names beside subject.json")
-    return body
-
-
 def read_subject(layout: Layout, name: str, fingerprints: Fingerprints) -> Subject:
     """One subject with its digests.
 
@@ -133,17 +114,68 @@ def read_subject(layout: Layout, name: str, fingerprints: Fingerprints) -> Subje
         CaptureError: when its folder is not in order.
     """
     folder = layout.raw / name
-    body = read_description(folder)
+    description = describe(folder)
     files = {}
     for relative, entry in walk_files(folder):
         if entry.is_symlink() and not Path(entry.path).exists():
             raise CaptureError(f"{entry.path}: a link to nothing")
         files[relative] = fingerprints.file(Path(entry.path))
-    absent = [name for name in body.get("files", []) if name not in files]
-    if absent:
-        raise CaptureError(f"{folder}: {absent[0]} is missing; add the subject again")
-    oid = md5_tree({relative: digests[0] for relative, digests in files.items()})
-    return Subject(name, body["kind"], oid, files)
+    return Subject(name, cast(Kind, description.kind), raw_oid(files), files)
+
+
+def raw_oid(files: Mapping[str, tuple[str, str, int]]) -> str:
+    """Digest of a raw folder as DVC computes it, without the terms that it came under."""
+    return md5_tree({relative: row[0] for relative, row in files.items() if relative != TERMS})
+
+
+def raw_event(layout: Layout, subject: Subject) -> dict[str, Any]:
+    """What the ledger records of a capture: its files, and the terms it came under."""
+    terms = read_terms(layout.raw / subject.name)
+    files = {name: list(row) for name, row in subject.files.items() if name != TERMS}
+    return {"kind": subject.kind, "files": files, **terms}
+
+
+def record_raw(
+    layout: Layout, ledger: Ledger, subjects: Iterable[Subject], again: bool = False
+) -> int:
+    """Tell the ledger of captures that it does not know as they are now.
+
+    Args:
+        layout: of the workspace. ledger: to be told. subjects: which.
+        again: tell it also what it knows, when somebody was forgotten meanwhile (consent anew).
+
+    Returns:
+        How many events were appended.
+    """
+    count = 0
+    for subject in subjects:
+        event = raw_event(layout, subject)
+        known = ledger.raws.get(subject.name, {})
+        same = known.get("oid") == subject.oid and all(known.get(k) == v for k, v in event.items())
+        if same and not (again and ledger.tombstones):
+            continue
+        now = datetime.now(UTC).isoformat()
+        body = {**event, "who": who(), "when": now}
+        ledger.append(
+            "raw",
+            subject=subject.name,
+            out_oid=subject.oid,
+            finished=now,
+            body_json=json.dumps(body, sort_keys=True),
+        )
+        count += 1
+    return count
+
+
+def who() -> str:
+    """Who types: `HEADWORKS_USER`, or the account's name."""
+    named = os.environ.get("HEADWORKS_USER")
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 def read_subjects(layout: Layout) -> dict[str, Subject]:
@@ -263,14 +295,9 @@ def add_subject(
                 raise CaptureError(f"{path} and {taken[target]}: two files of the same name")
             taken[target] = path
             shutil.copyfile(path, staged / target)
-        body = {
-            "kind": kind,
-            "files": sorted(taken),
-            "consent": consent,
-            "licence": licence,
-            "seed": seed,
-        }
-        (staged / "subject.json").write_text(json.dumps(body, sort_keys=True, indent=1) + "\n")
+        body = {"kind": kind, "files": sorted(taken), "seed": seed}
+        _write_json(staged / DESCRIPTION, body)
+        _write_json(staged / TERMS, {"consent": consent, "licence": licence})
         sync_tree(staged)
         target_folder = layout.raw / name
         try:
@@ -280,15 +307,39 @@ def add_subject(
                 raise
             fingerprints = Fingerprints(layout)
             present = read_subject(layout, name, fingerprints)
-            new = md5_tree(
-                {rel: fingerprints.file(Path(e.path))[0] for rel, e in walk_files(staged)}
-            )
+            new = raw_oid({rel: fingerprints.file(Path(e.path)) for rel, e in walk_files(staged)})
             if present.oid == new:
-                return present
+                return _recorded(layout, _renew_terms(layout, present, consent, licence))
             raise HeadworksError(
                 f"{target_folder}: there is another subject of that name; choose a new name, or "
                 "remove that folder first"
             ) from error
     finally:
         remove(staged)
-    return read_subject(layout, name, Fingerprints(layout))
+    return _recorded(layout, read_subject(layout, name, Fingerprints(layout)))
+
+
+def _recorded(layout: Layout, subject: Subject) -> Subject:
+    """A subject of which the ledger knows that it came, when, from whom and under which terms."""
+    ledger = Ledger(layout.hidden / "ledger").refresh()
+    record_raw(layout, ledger, [subject], again=True)
+    ledger.close()
+    return subject
+
+
+def _write_json(path: Path, body: dict[str, Any]) -> None:
+    path.write_text(json.dumps(body, sort_keys=True, indent=1) + "\n")
+
+
+def _renew_terms(
+    layout: Layout, subject: Subject, consent: str | None, licence: str | None
+) -> Subject:
+    """The same capture given again: what is said about consent and licence counts anew."""
+    folder = layout.raw / subject.name
+    said = {"consent": consent, "licence": licence}
+    terms = read_terms(folder)
+    terms.update({name: words for name, words in said.items() if words is not None})
+    if terms != read_terms(folder):
+        data = (json.dumps(terms, sort_keys=True, indent=1) + "\n").encode()
+        write_atomic(folder / TERMS, data, layout.tmp)
+    return read_subject(layout, subject.name, Fingerprints(layout))

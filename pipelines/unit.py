@@ -184,7 +184,9 @@ class UnitRunner:
                 subject=spec["subject"],
                 version=made_of["version"],
                 code=made_of["code"],
+                code_seen=spec["code_now"] if spec["code_now"] != made_of["code"] else None,
                 params_json=json.dumps(made_of["params"], sort_keys=True),
+                assets_json=json.dumps(made_of["assets"]) if "assets" in made_of else None,
                 seed=made_of["seed"],
                 inputs=made_of["inputs"],
                 out_oid=oid,
@@ -215,7 +217,7 @@ class UnitRunner:
     def _check_code(self, spec: Spec) -> None:
         """A result must not be filed under the hash of code that it was not made by."""
         index = CodeIndex(spec["packages"], self._layout.hidden / "code.json")
-        if index.hash(spec["module"]) != spec["made_of"]["code"]:
+        if index.hash(spec["module"]) != spec["code_now"]:
             error = TransientError(
                 f"the code of {spec['stage']} was edited while it ran; run again"
             )

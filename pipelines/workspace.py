@@ -17,7 +17,7 @@ from pipelines.params import AllParams, load_params
 from pipelines.plan import Decision, Graph, Planner, Unit, make_plan
 from pipelines.publish import published_oid
 from pipelines.store import Objects
-from pipelines.subjects import read_subjects
+from pipelines.subjects import Fingerprints, Subject, read_subjects
 from stages.contract import Stage
 
 
@@ -93,7 +93,9 @@ class Workspace:
         graph = graph or self.graph()
         index = CodeIndex(self.packages, self.layout.hidden / "code.json")
         modules = {stage.name: index.closure(stage.module) for stage in self.registry}
-        code = {stage.name: index.hash(stage.module) for stage in self.registry}
+        now = {stage.name: index.hash(stage.module) for stage in self.registry}
+        ledger = self.ledger.refresh()
+        params = self.params(overrides)
         if self.layout.hidden.is_dir():
             index.save(self.layout.tmp)
 
@@ -102,10 +104,12 @@ class Workspace:
 
         return Planner(
             graph=graph,
-            params=self.params(overrides),
-            ledger=self.ledger.refresh(),
-            code=code,
+            params=params,
+            ledger=ledger,
+            code={name: ledger.accepted_code(name, code) for name, code in now.items()},
+            code_now=now,
             modules=modules,
+            assets=self.assets(params),
             known_modules=self.known_modules,
             whole=Objects(self.layout.objects).whole,
             published=published,
@@ -113,10 +117,55 @@ class Workspace:
             retry=retry,
         )
 
+    def assets(self, params: AllParams) -> dict[str, dict[str, str]]:
+        """Files outside the project that stages would use: stage -> name -> SHA-256 or "absent"."""
+        fingerprints = Fingerprints(self.layout)
+        found: dict[str, dict[str, str]] = {}
+        for stage in self.registry:
+            wanted = stage.assets(params.stages[stage.name])
+            if wanted:
+                found[stage.name] = {
+                    name: fingerprints.file(path)[1] if path is not None else "absent"
+                    for name, path in sorted(wanted.items())
+                }
+        if self.layout.hidden.is_dir():
+            fingerprints.save()
+        return found
+
     def graph(self) -> Graph:
-        """Units of the subjects that there are."""
+        """Units of the subjects that there are.
+
+        Raises:
+            HeadworksError: no workspace, or one in which a forgetting was interrupted.
+        """
+        from pipelines.forget import require_finished
+
         self.layout.require()
-        return Graph(self.registry, read_subjects(self.layout))
+        require_finished(self.layout)
+        subjects = self.subjects()
+        forgotten = set(self.forgotten(subjects))
+        return Graph(
+            self.registry, {name: s for name, s in subjects.items() if name not in forgotten}
+        )
+
+    def subjects(self) -> dict[str, Subject]:
+        """All subjects that lie below data/raw, by name."""
+        return read_subjects(self.layout)
+
+    def forgotten(self, subjects: Mapping[str, Subject] | None = None) -> list[str]:
+        """Subjects that lie here although their consent was withdrawn, here or elsewhere."""
+        from pipelines.forget import is_forgotten
+
+        ledger = self.ledger.refresh()
+        if not ledger.tombstones:
+            return []
+        found = []
+        for name, subject in (self.subjects() if subjects is None else subjects).items():
+            event = ledger.raws.get(name, {})
+            when = event.get("when") if event.get("oid") == subject.oid else None
+            if is_forgotten(ledger, name, {"oid": subject.oid, "when": when}):
+                found.append(name)
+        return found
 
     def plan(
         self,

@@ -94,6 +94,14 @@ class Stage:
         """The pydantic model of this stage's section (its module imports nothing heavy)."""
         return getattr(importlib.import_module(self.module), self.params)
 
+    def assets(self, params: Params) -> Mapping[str, Path | None]:
+        """Files outside the project (weights) that the stage would use, None where absent.
+
+        From the module's own `assets(params)`, where it has one; it imports nothing heavy.
+        """
+        found = getattr(importlib.import_module(self.module), "assets", None)
+        return found(params) if found is not None else {}
+
     def function(self) -> Callable[[Inputs, Params, Path, Context], None]:
         """The stage's function."""
         return importlib.import_module(self.module).run

@@ -78,11 +78,7 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
     if subject.kind in ("synthetic", "synthetic_clip", "population") and "synthesis" not in inputs:
         raise CaptureError(f"{inputs['raw']}: a {subject.kind} subject needs its synthesis first")
     out.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "subject_kind": subject.kind,
-        "consent": subject.consent,
-        "licence": subject.licence,
-    }
+    facts = {"subject_kind": subject.kind}
     if subject.kind in ("synthetic", "population"):
         _pass_through(Path(inputs["synthesis"]), out, facts)
         context.progress(1.0, "synthetic capture taken over")

@@ -1,14 +1,21 @@
-"""A subject's own folder: `subject.json` and the raw files beside it."""
+"""A subject's own folder: `subject.json`, the raw files beside it, and the terms they came under.
+
+`terms.json` holds consent and licence. It is no input of any computation, so that a corrected
+wording does not make a subject's results stale.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headworks.errors import CaptureError
 
 KINDS = ("photo", "photos", "clip", "synthetic", "synthetic_clip", "population")
+DESCRIPTION = "subject.json"
+TERMS = "terms.json"
 
 
 @dataclass(frozen=True)
@@ -30,34 +37,65 @@ class Subject:
     seed: int | None
 
 
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CaptureError(
+            f"{path}: not readable ({error}); add the subject again with: headworks add"
+        ) from None
+    if not isinstance(fields, dict):
+        raise CaptureError(f"{path}: expected a JSON object, got {type(fields).__name__}")
+    return fields
+
+
+def _words(path: Path, fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise CaptureError(f"{path}: {name} must be words or null, got {value!r}")
+    return value
+
+
+def read_terms(folder: Path) -> dict[str, str | None]:
+    """Consent and licence of a capture: from `terms.json`, else (older folders) `subject.json`.
+
+    Raises:
+        CaptureError: unreadable, or not words.
+    """
+    path = Path(folder) / TERMS
+    if not path.is_file():
+        path = Path(folder) / DESCRIPTION
+    fields = _object(path)
+    return {name: _words(path, fields, name) for name in ("consent", "licence")}
+
+
 def read_subject(folder: Path) -> Subject:
     """Read `subject.json` and find the files it names.
 
     Raises:
         CaptureError: absent or unreadable description, unknown kind, or a file that is missing or
-            lies outside the folder.
+            lies elsewhere than beside the description.
     """
-    path = Path(folder) / "subject.json"
-    try:
-        fields = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CaptureError(f"{path}: not a readable subject ({error}); add it again") from None
-    kind = fields.get("kind") if isinstance(fields, dict) else None
+    folder = Path(folder)
+    path = folder / DESCRIPTION
+    fields = _object(path)
+    kind = fields.get("kind")
     if kind not in KINDS:
-        raise CaptureError(f"{path}: kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise CaptureError(f"{path}: kind is {kind!r}; kind must be one of {', '.join(KINDS)}")
     names = fields.get("files") or []
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise CaptureError(f"{path}: `files` must be a list of file names")
     files = []
     for name in names:
-        file = Path(folder) / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise CaptureError(f"{path}: {name!r} lies outside the subject's folder")
-        if not file.is_file():
-            raise CaptureError(f"{file}: named by subject.json but missing; add the subject again")
-        files.append(file)
+        if not name or Path(name).name != name or name.startswith(".") or "\0" in name:
+            raise CaptureError(f"{path}: {name!r} lies outside the subject's folder, or is hidden")
+        if not (folder / name).is_file():
+            raise CaptureError(f"{path}: names {name}, which is missing; add the subject again")
+        files.append(folder / name)
     if not files and kind in ("photo", "photos", "clip"):
         raise CaptureError(f"{path}: a subject of kind {kind!r} needs at least one file")
-    return Subject(
-        kind, tuple(files), fields.get("consent"), fields.get("licence"), fields.get("seed")
-    )
+    seed = fields.get("seed")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+        raise CaptureError(f"{path}: seed must be a whole number or null, got {seed!r}")
+    terms = read_terms(folder)
+    return Subject(kind, tuple(files), terms["consent"], terms["licence"], seed)

@@ -83,12 +83,54 @@ def test_folder_digest_is_the_one_of_dvc(tmp_path: Path) -> None:
     assert md5_tree(digests) == tree.oid
 
 
-def test_comments_and_blank_lines_do_not_count_but_strings_do() -> None:
-    a = 'x = 1  # one\n\n# two\ns = """\n# kept\n\n"""\n'
-    assert normalise(a) == 'x = 1\ns = """\n# kept\n\n"""'
-    assert normalise(a) == normalise(a.replace("# one", "# uno").replace("# two\n", ""))
-    assert normalise('s = "#include"') == 's = "#include"'
-    assert normalise(a) != normalise(a.replace("# kept", "# gone"))
+SOURCE = '''"""Module."""
+from __future__ import annotations
+
+LIMIT = 3  # why
+
+
+class A:
+    """What it is."""
+
+    field: int = 1
+    """What the field is."""
+
+    def f(self, x: int = 2) -> str:
+        """What it does."""
+        return f"{x:>3} #{'a'}"
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        ('"""Module."""', '"""Another text."""', False),
+        ('"""Module."""\n', "", False),
+        ('"""What it is."""', '"""What it was."""', False),
+        ('"""What the field is."""', '"""Words."""', False),
+        ('        """What it does."""\n', "", False),
+        ("# why", "# because", False),
+        ("\n\n\nclass", "\n\nclass", False),
+        ("LIMIT = 3", "LIMIT = (3)", False),
+        ("LIMIT = 3", "LIMIT = 4", True),
+        ("LIMIT = 3", "LIMIT = 3.0", True),
+        ("int = 2", "int = 3", True),
+        ("#{'a'}", "%{'a'}", True),
+        (":>3", ":<3", True),
+        ("def f", "def g", True),
+        ("return", "yield", True),
+    ],
+)
+def test_comments_and_docstrings_do_not_count_and_all_else_does(
+    old: str, new: str, counts: bool
+) -> None:
+    assert old in SOURCE
+    assert (normalise(SOURCE.replace(old, new, 1)) != normalise(SOURCE)) == counts
+
+
+def test_docstrings_count_where_the_module_reads_them() -> None:
+    a = '"""One."""\nprint(__doc__)\n'
+    assert normalise(a) != normalise(a.replace("One", "Two"))
 
 
 @pytest.fixture

@@ -48,7 +48,10 @@ def test_photos_folders_and_clips_are_told_apart(layout: Layout, tmp_path: Path)
     clip.write_bytes(b"mp4")
     assert add_subject(layout, "one", [folder / "1.jpg"]).kind == "photo"
     many = add_subject(layout, "many", [folder])
-    assert (many.kind, sorted(many.files)) == ("photos", ["1.jpg", "2.JPG", "subject.json"])
+    assert (many.kind, sorted(many.files)) == (
+        "photos",
+        ["1.jpg", "2.JPG", "subject.json", "terms.json"],
+    )
     assert add_subject(layout, "talk", [clip]).kind == "clip"
     with pytest.raises(CaptureError, match="one subject is one clip"):
         add_subject(layout, "both", [clip, folder / "1.jpg"])
@@ -70,7 +73,8 @@ def test_consent_licence_and_seed_are_kept(layout: Layout, photo: Path) -> None:
     add_subject(layout, "a", [photo], consent="research", licence="CC0")
     add_subject(layout, "b", kind="population", seed=5)
     body = json.loads((layout.raw / "a" / "subject.json").read_text())
-    assert (body["consent"], body["licence"], body["files"]) == ("research", "CC0", ["face.png"])
+    terms = json.loads((layout.raw / "a" / "terms.json").read_text())
+    assert (terms["consent"], terms["licence"], body["files"]) == ("research", "CC0", ["face.png"])
     assert json.loads((layout.raw / "b" / "subject.json").read_text())["seed"] == 5
     with pytest.raises(HeadworksError, match="seed"):
         add_subject(layout, "c", kind="synthetic")
@@ -83,6 +87,14 @@ def test_adding_the_same_again_is_fine_and_another_is_not(layout: Layout, photo:
     with pytest.raises(HeadworksError, match="another subject of that name"):
         add_subject(layout, "a", [photo])
     assert read_subjects(layout)["a"] == first
+
+
+def test_other_words_of_consent_leave_the_digest_alone(layout: Layout, photo: Path) -> None:
+    first = add_subject(layout, "a", [photo], consent="research", licence="CC0")
+    again = add_subject(layout, "a", [photo], consent="research and teaching")
+    assert again.oid == first.oid
+    terms = json.loads((layout.raw / "a" / "terms.json").read_text())
+    assert terms == {"consent": "research and teaching", "licence": "CC0"}
 
 
 @pytest.mark.parametrize("name", ["face.png", "talk.mp4"])
@@ -147,6 +159,10 @@ def test_settled_files_are_not_read_again(
         '{"kind": "photo", "files": ["../../secret"]}',
         '{"kind": "photo", "files": "x"}',
         '{"kind": "photo", "files": ["absent.png"]}',
+        '{"kind": "photo", "files": []}',
+        '{"kind": "photo", "files": [".hidden"]}',
+        '{"kind": "population", "seed": "7"}',
+        '{"kind": "population", "seed": 7, "consent": ["x"]}',
     ],
 )
 def test_a_damaged_subject_is_a_clear_error(layout: Layout, body: str) -> None:

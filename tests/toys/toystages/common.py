@@ -17,11 +17,11 @@ def note(stage: str, text: str) -> None:
         os.close(handle)
 
 
-def write(out: Path, kind: str, value: Any) -> None:
+def write(out: Path, kind: str, value: Any, facts: dict[str, Any] | None = None) -> None:
     """An artifact with one number file in a folder."""
     (out / "numbers").mkdir()
     (out / "numbers" / "value.json").write_text(json.dumps(value, sort_keys=True))
-    (out / "artifact.json").write_text(json.dumps({"kind": kind}))
+    (out / "artifact.json").write_text(json.dumps({"kind": kind, **(facts or {})}))
 
 
 def value(folder: Path) -> Any:

@@ -1,0 +1,124 @@
+"""Commands that ask where things came from and whether they are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from headworks.errors import HeadworksError
+from pipelines.console import app, say, say_json, workspace_here
+
+Positional = tyro.conf.Positional
+
+
+@app.command(name="audit")
+def audit(
+    target: Annotated[str | None, Positional] = None,
+    uses: str | None = None,
+    html: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Print the tree of what made something; or, with --uses, all that was made of it.
+
+    Args:
+        target: data/STAGE/SUBJECT, STAGE/SUBJECT, a subject's name, the beginning of a digest, or
+            a file that came from here (it is asked for its digest, else known by its bytes).
+        uses: subject, file or digest: list every result that descends from it.
+        html: write an interactive graph to this file.
+        json: for machines.
+    """
+    from pipelines.audit import audit_text, audit_tree
+
+    workspace = workspace_here()
+    if uses is not None:
+        from pipelines.uses import uses as uses_of
+        from pipelines.uses import uses_text
+
+        found = uses_of(workspace, uses)
+        if json:
+            say_json(found)
+            return 0
+        for line in uses_text(found):
+            say(line)
+        return 0
+    if target is None:
+        raise HeadworksError("audit: name a result, subject, digest or file; or --uses SUBJECT")
+    tree = audit_tree(workspace, target)
+    if html is not None:
+        from pipelines.audit_page import audit_page
+
+        html.write_text(audit_page(tree), encoding="utf-8")
+        say(f"next: open {html}")
+        return 0
+    if json:
+        say_json(tree)
+        return 0
+    for line in audit_text(tree):
+        say(line)
+    return 0
+
+
+@app.command(name="diff")
+def diff(
+    first: Annotated[str, Positional], second: Annotated[str, Positional], json: bool = False
+) -> int:
+    """Say why two results differ: data, params, code or environment, at any step behind them.
+
+    Args:
+        first: a result, as for audit.
+        second: another.
+        json: for machines.
+    """
+    from pipelines.compare import compare, compare_text
+
+    found = compare(workspace_here(), first, second)
+    if json:
+        say_json(found)
+        return 0
+    for line in compare_text(found):
+        say(line)
+    return 0
+
+
+@app.command(name="verify")
+def verify(all: bool = False, sample: float = 1.0, json: bool = False) -> int:
+    """Read and hash everything that is stored: prove it whole, or name the damage (exit code 6).
+
+    Args:
+        all: results of all recipes, not only those that subjects rely on now.
+        sample: fraction of the results to look at.
+        json: for machines.
+    """
+    from pipelines.options import EXIT_DAMAGE
+    from pipelines.verify import as_json, verify_text
+    from pipelines.verify import verify as verify_all
+
+    if not 0.0 < sample <= 1.0:
+        raise HeadworksError("--sample: more than 0, at most 1")
+    workspace = workspace_here()
+    workspace.layout.require()
+    report = verify_all(workspace, all, sample)
+    if json:
+        say_json(as_json(report))
+    else:
+        for line in verify_text(report):
+            say(line)
+    return EXIT_DAMAGE if report.damage else 0
+
+
+@app.command(name="export")
+def export(target: Annotated[str, Positional], folder: Annotated[Path, Positional]) -> int:
+    """Copy a result out of the workspace, each file with the digest of what it came from.
+
+    Args:
+        target: a result, as for audit.
+        folder: where to; must not be there yet.
+    """
+    from pipelines.exporting import export_result
+
+    for line in export_result(workspace_here(), target, folder):
+        say(line)
+    say(f"next: headworks audit {folder}/FILE   (tells where it came from)")
+    return 0
