@@ -53,7 +53,7 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
     from headworks.avatars.gasp.file import load_prior
     from headworks.avatars.gasp.fit import FitConfig, fit_avatar
     from headworks.errors import ArtifactError
-    from headworks.heads import load_head
+    from headworks.heads import load_exact
     from headworks.tracks import load_tracking
 
     torch.set_num_threads(context.threads)
@@ -61,10 +61,12 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
     prior_meta = read_meta(inputs["prior"], "prior")
     if prior_meta["head_digest"] != tracking.head_digest:
         raise ArtifactError(
-            f"fit: the prior was trained on head model {prior_meta['head']!r}, the tracking used "
-            f"{tracking.head!r}; a prior is there for `tracking.head: procedural` alone"
+            f"fit: the prior was trained on head model {prior_meta['head']!r} "
+            f"({prior_meta['head_digest'][:12]}), the tracking used {tracking.head!r} "
+            f"({tracking.head_digest[:12]}); in params.yaml, set `synthesis.head` (whose people "
+            "teach the prior) and `tracking.head` to the same head model, and run again"
         )
-    head = load_head(tracking.head)
+    head = load_exact(tracking.head, tracking.head_digest, str(inputs["tracking"]))
     setting = read_meta(inputs["ingest"], "capture")["setting"]
     views = training_views(head, tracking, inputs["ingest"], inputs["matting"])
     photo = setting == "photo"

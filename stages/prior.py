@@ -51,7 +51,7 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     from headworks.avatars.gasp.file import save_prior
     from headworks.avatars.gasp.prior import PriorConfig, train_prior
     from headworks.errors import ArtifactError
-    from headworks.heads import load_head
+    from headworks.heads import load_exact
     from headworks.tracks import load_truth
 
     torch.set_num_threads(context.threads)
@@ -62,10 +62,14 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
             "`headworks add people-000 --synthetic population --seed 1`, two or more"
         )
     tracks = {name: load_truth(folder) for name, folder in members.items()}
-    heads = {track.head for track in tracks.values()}
+    heads = {(track.head, track.head_digest) for track in tracks.values()}
     if len(heads) > 1:
-        raise ArtifactError(f"prior: the people have different head models: {sorted(heads)}")
-    head = load_head(heads.pop())
+        told = ", ".join(f"{name} ({digest[:12]})" for name, digest in sorted(heads))
+        raise ArtifactError(
+            f"prior: the people have different head models: {told}; run synthesis again, so that "
+            "all have the one of `synthesis.head`"
+        )
+    head = load_exact(*heads.pop(), str(next(iter(members.values()))))
     people = [_load(head, tracks[name], folder) for name, folder in members.items()]
     config = PriorConfig(**params.model_dump())
     prior, binding, curves = train_prior(head, people, config, context.seed, context.progress)

@@ -23,7 +23,9 @@ class TrackingParams(Params):
     """Parameters of `tracking`."""
 
     head: str = Field(
-        "procedural", description="head model: procedural, or ict:<path to ict_facekit.npz>"
+        "procedural",
+        description="head model: procedural, a name given to headworks heads import, or "
+        "ict:<path to ict_facekit.npz>",
     )
     keyframes: int = Field(
         40, ge=1, le=400, description="frames that identity and focal length are estimated from"
@@ -47,6 +49,13 @@ class TrackingParams(Params):
     identity_weight: float = Field(
         0.25, gt=0, le=100, description="strength of the identity's N(0, 1) prior, per keyframe"
     )
+
+
+def assets(params: TrackingParams) -> dict[str, Path | None]:
+    """The file of an imported head model."""
+    from headworks.headfiles import head_assets
+
+    return head_assets(params.head)
 
 
 def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> None:

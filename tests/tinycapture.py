@@ -160,7 +160,7 @@ def toy_head_known() -> Iterator[None]:
     """Inside, the stages find the head model "toy"."""
     load = lambda name, *_: toy_head()  # noqa: E731
     with (
-        patch("stages.evaluate.subject.load_head", load),
-        patch("headworks.avatars.avatar.load_head", load),
+        patch("stages.evaluate.subject.load_exact", load),
+        patch("headworks.avatars.avatar.load_exact", load),
     ):
         yield

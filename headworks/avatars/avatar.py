@@ -20,7 +20,7 @@ from headworks.avatars.views import splat_view
 from headworks.cameras import Camera
 from headworks.errors import ArtifactError
 from headworks.gaussians import Gaussians
-from headworks.heads import load_head
+from headworks.heads import load_exact
 from headworks.heads.base import HeadModel, HeadPose
 
 FILE = "avatar.safetensors"
@@ -117,12 +117,7 @@ def load_bound_avatar(path: Path) -> BoundAvatar:
         raise ArtifactError(f"{path}: not a readable avatar file ({error})") from None
     if not facts:
         raise ArtifactError(f"{path}: a safetensors file, but not an avatar of headworks")
-    head = load_head(facts["head"])
-    if head.digest != facts["head_digest"]:
-        raise ArtifactError(
-            f"{path}: made for another version of the head model {facts['head']!r} "
-            f"({facts['head_digest'][:12]}, here {head.digest[:12]}); fit the subject again"
-        )
+    head = load_exact(facts["head"], facts["head_digest"], str(path))
     return BoundAvatar(
         head=head,
         identity=tensors["identity"],

@@ -12,9 +12,29 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from headworks.errors import ArtifactError
 from headworks.heads.base import HeadModel, HeadPose
 
-__all__ = ["HeadModel", "HeadPose", "load_head"]
+__all__ = ["HeadModel", "HeadPose", "load_exact", "load_head"]
+
+
+def load_exact(name: str, digest: str, where: str) -> HeadModel:
+    """The head model that an artifact was made with.
+
+    Args:
+        name, digest: what the artifact says. where: the artifact, for the message.
+
+    Raises:
+        ArtifactError: the model of that name is another one now.
+        HeadworksError: there is no model of that name.
+    """
+    head = load_head(name)
+    if head.digest != digest:
+        raise ArtifactError(
+            f"{where}: made with another version of the head model {name!r} ({digest[:12]}, here "
+            f"{head.digest[:12]}); import that version again, or run the stage again"
+        )
+    return head
 
 
 @lru_cache(maxsize=4)

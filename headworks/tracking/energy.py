@@ -5,9 +5,10 @@ Energy (all residuals in units of their standard deviation):
   + the same on differences of paired points (lids, lips)                              openings
   + id |identity|^2 + sum_t (l2 |e_t|^2 + l1 sum e_t + sym |e_left - e_right|^2)          priors
   + (log f - log f0)^2 / s_f^2 + acceleration of the pose + change of the expression     in time
-with e in [0, 1]. The shape of the energy is that of public landmark trackers (multi-view 3DMM
-fitting as used by GPHM: landmarks and squared coefficients); the box, the paired differences and
-the terms in time are ours.
+with e in [0, 1], or in [-3, 3] and without the l1 term where a model's expressions are standard
+deviations of either sign. The shape of the energy is that of public landmark trackers (multi-view
+3DMM fitting as used by GPHM: landmarks and squared coefficients); the box, the paired differences
+and the terms in time are ours.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from headworks.tracking.points import PointModel
 from headworks.tracking.solve import solve_chain, solve_shared
 
 Array = NDArray[np.float64]
+MOST_SIGMAS = 3.0
+"""Bound of signed expressions, and how much faster than activations they may change."""
+
 _CHUNK = 64  # frames linearised at once: bounds memory, changes nothing
 
 
@@ -121,6 +125,7 @@ class Problem:
         fast: bool [Ke] expressions that may change quickly. mirror: int [P, 2] left-right pairs.
         linked: bool [T-1], whether frame t+1 follows frame t in time.
         rate: frames per second, against which the terms in time are scaled (25 = as they are).
+        signed: bool [Ke] expressions that may be negative; None for none.
     """
 
     model: PointModel
@@ -132,6 +137,13 @@ class Problem:
     linked: NDArray[np.bool_]
     rate: float = 25.0
     weights: Weights = field(default_factory=Weights)
+    signed: NDArray[np.bool_] | None = None
+
+    @property
+    def active_signed(self) -> NDArray[np.bool_]:
+        """Which of the active expressions may be negative."""
+        signed = np.zeros(len(self.active), bool) if self.signed is None else self.signed
+        return signed[self.active]
 
     @property
     def size(self) -> int:
@@ -247,7 +259,7 @@ def _add_frame_priors(problem: Problem, state: State, h: Array, g: Array) -> Non
     e = state.expression[:, active]
     at = 7 + np.arange(len(active))
     h[:, at, at] += w.l2
-    g[:, at] -= w.l2 * e + w.l1 / 2
+    g[:, at] -= w.l2 * e + np.where(problem.active_signed, 0.0, w.l1 / 2)
     place = np.full(len(problem.active), -1)
     place[active] = at
     for left, right in place[problem.mirror]:
@@ -269,13 +281,22 @@ def _held(problem: Problem, state: State, g: Array) -> NDArray[np.bool_]:
     e = state.expression[:, problem.active]
     held = np.zeros(g.shape, bool)
     held[:, 6] = (not problem.use_jaw) | ((state.jaw <= 0) & (g[:, 6] < 0))
-    held[:, 7:] = ((e <= 0) & (g[:, 7:] < 0)) | ((e >= 1) & (g[:, 7:] > 0))
+    low, high = _bounds(problem)
+    held[:, 7:] = ((e <= low) & (g[:, 7:] < 0)) | ((e >= high) & (g[:, 7:] > 0))
     return held
+
+
+def _bounds(problem: Problem) -> tuple[Array, Array]:
+    """Least and largest value of each active expression."""
+    signed = problem.active_signed
+    return np.where(signed, -MOST_SIGMAS, 0.0), np.where(signed, MOST_SIGMAS, 1.0)
 
 
 def _moved(problem: Problem, state: State, step: Array) -> State:
     expression = state.expression.copy()
-    expression[:, problem.active] = np.clip(expression[:, problem.active] + step[:, 7:], 0, 1)
+    expression[:, problem.active] = np.clip(
+        expression[:, problem.active] + step[:, 7:], *_bounds(problem)
+    )
     return replace(
         state,
         rotation=rotations.exp(np.clip(step[:, :3], -0.5, 0.5)) @ state.rotation,
@@ -389,6 +410,7 @@ def _add_time(problem: Problem, state: State, h: Array, g: Array) -> tuple[Array
     sigma[:3], sigma[3:6], sigma[6] = 0.3, 0.1, 0.08  # pose: only holds frames without evidence
     active = np.flatnonzero(problem.active)
     sigma[7:] = np.where(problem.fast[active], w.fast_sigma, w.expression_sigma)
+    sigma[7:] *= np.where(problem.active_signed, MOST_SIGMAS, 1.0)
     weight = link * (speed / sigma) ** 2
     values = np.concatenate(
         [np.zeros((t, 3)), state.translation, state.jaw[:, None], state.expression[:, active]], 1

@@ -110,6 +110,7 @@ def make_problem(
         linked=linked,
         rate=rate,
         weights=weights,
+        signed=np.array(head.signed(), bool),
     )
 
 

@@ -81,9 +81,9 @@ class _RowAdam:
 
 
 def _corrected(
-    pose: HeadPose, expression: Tensor, t: int, delta: dict[str, Tensor]
+    pose: HeadPose, expression: Tensor, t: int, delta: dict[str, Tensor], bounds: Tensor
 ) -> tuple[Tensor, HeadPose]:
-    """Expression [1, Ke] and pose (batch of 1) of frame `t` with its corrections applied."""
+    """Expression [1, Ke] in bounds [2, Ke] and pose (batch of 1) of frame `t`, corrected."""
     here = pose[[t]]
 
     def turned(base: Tensor, change: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def _corrected(
         translation=here.translation + delta["translation"],
         eyes=here.eyes + torch.nn.functional.pad(delta["gaze"], (0, 1)),
     )
-    return (expression[t] + delta["expression"]).clamp(-0.3, 1.3)[None], moved
+    return (expression[t] + delta["expression"]).clamp(bounds[0], bounds[1])[None], moved
 
 
 def refine_photometric(
@@ -148,6 +148,8 @@ def refine_photometric(
     for name in ("eyeBlinkLeft", "eyeBlinkRight"):
         if name in head.expression_names:
             sigmas["expression"][head.expression_index(name)] = BLINK_SIGMA
+    signed = torch.tensor(head.signed(), dtype=torch.bool)
+    bounds = torch.stack([torch.where(signed, -3.3, -0.3), torch.where(signed, 3.3, 1.3)])
     deltas = {n: torch.zeros(frames_count, w) for n, w in widths.items()}
     optimisers = {n: _RowAdam(deltas[n], rate) for n, rate in CORRECTION_RATES.items()}
 
@@ -161,7 +163,7 @@ def refine_photometric(
         total = 0.0
         for t in rng.permutation(frames_count).tolist():
             rows = {n: d[t].clone().requires_grad_(not warm) for n, d in deltas.items()}
-            e, p = _corrected(pose, expression, t, rows)
+            e, p = _corrected(pose, expression, t, rows, bounds)
             vertices = head.vertices(identity[None], e, p)[0]
             background = torch.from_numpy(rng.random(3, dtype=np.float32))
             frames = gaussian_frames(vertices, head.faces, binding)
@@ -189,7 +191,7 @@ def refine_photometric(
         progress((run + 1) / config.passes, f"pass {run + 1}, error {losses[-1]:.4f}")
     with torch.no_grad():
         corrected = [
-            _corrected(pose, expression, t, {n: d[t] for n, d in deltas.items()})
+            _corrected(pose, expression, t, {n: d[t] for n, d in deltas.items()}, bounds)
             for t in range(frames_count)
         ]
     fields = HeadPose.__dataclass_fields__

@@ -13,9 +13,10 @@ from headworks.artifacts import open_arrays, read_array, read_meta, read_table
 from headworks.avatars import BoundAvatar, load_avatar
 from headworks.cameras import Camera
 from headworks.errors import ArtifactError
-from headworks.heads import load_head
+from headworks.heads import load_exact
 from headworks.heads.base import HeadModel
 from headworks.images import to_float
+from headworks.matting.foreground import own_colours
 from headworks.metrics.protocol import Protocol, displayed
 from headworks.tracks import Tracking, load_tracking
 from stages.contract import Inputs
@@ -73,8 +74,14 @@ class Subject:
 
     def target(self, pair: Pair) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What the avatar is compared with: rgb over white [H, W, 3], alpha [H, W]."""
-        alpha = to_float(np.asarray(self.alpha[pair[0], pair[1]]))
-        return displayed(to_float(self.frame(pair)), alpha), alpha
+        coverage = np.asarray(self.alpha[pair[0], pair[1]])
+        rgb, alpha = to_float(own_colours(self.frame(pair), coverage)), to_float(coverage)
+        return displayed(rgb, alpha), alpha
+
+    def matted(self, pair: Pair) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What fitting saw: the person's own colours [H, W, 3] and the matte [H, W]."""
+        alpha = np.asarray(self.matte[pair[0], pair[1]])
+        return to_float(own_colours(self.frame(pair), alpha)), to_float(alpha)
 
     def vertices(self, pair: Pair) -> NDArray[np.float32]:
         """The tracked mesh at the time of a picture: [V, 3] metres, world."""
@@ -150,7 +157,7 @@ def load_subject(inputs: Inputs, max_frames: int) -> Subject:
         chosen=evenly(test, max_frames),
         untracked=[pair for pair in held_out if not tracking.valid[pair[0]]],
         tracking=tracking,
-        head=load_head(tracking.head),
+        head=load_exact(tracking.head, tracking.head_digest, str(inputs["tracking"])),
         avatar=load_avatar(Path(inputs["fit"])),
         meta=meta,
     )
