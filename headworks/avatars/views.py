@@ -12,6 +12,7 @@ from torch import Tensor
 
 from headworks.gaussians import Gaussians
 from headworks.heads.base import HeadModel
+from headworks.matting.foreground import own_colours
 from headworks.tracks import Tracking
 
 
@@ -20,7 +21,8 @@ class Views:
     """Pictures of one subject.
 
     Attributes:
-        rgb: uint8 [M, H, W, 3]. alpha: uint8 [M, H, W]. viewmats: [M, 4, 4]. Ks: [M, 3, 3].
+        rgb: uint8 [M, H, W, 3], the person's own colours, free of the background where alpha is
+            between 0 and 255. alpha: uint8 [M, H, W]. viewmats: [M, 4, 4]. Ks: [M, 3, 3].
         times: int64 [M], index into `tracking`. cameras: int64 [M].
         tracking: the subject's tracking. vertices: [T, V, 3] posed meshes, metres.
     """
@@ -63,10 +65,10 @@ def make_views(
     alpha: NDArray[np.uint8],
     pairs: list[tuple[int, int]],
 ) -> Views:
-    """Gather the (time, camera) pairs of a capture into `Views`.
+    """Gather the (time, camera) pairs of a capture into `Views`, without the old background.
 
     Args:
-        rgb: uint8 [M, H, W, 3] and alpha: uint8 [M, H, W], in the order of `pairs`.
+        rgb: frames, uint8 [M, H, W, 3], and alpha: uint8 [M, H, W], in the order of `pairs`.
         pairs: M pairs of (t, c).
     """
     times = np.array([t for t, _ in pairs], np.int64)
@@ -77,7 +79,7 @@ def make_views(
             for i in range(0, len(tracking), 16)
         ]
     return Views(
-        rgb=rgb,
+        rgb=np.stack([own_colours(*picture) for picture in zip(rgb, alpha)]),
         alpha=alpha,
         viewmats=torch.from_numpy(tracking.viewmats[cameras].astype(np.float32)),
         Ks=torch.from_numpy(tracking.Ks[times, cameras].astype(np.float32)),

@@ -94,8 +94,7 @@ def _textured_mesh(subject: Subject, size: int, frames: int) -> Method:
             TrainingView(
                 subject.vertices(pair),
                 subject.camera(pair),
-                to_float(subject.frame(pair)),
-                to_float(np.asarray(subject.matte[pair[0], pair[1]])),
+                *subject.matted(pair),
             )
             for pair in evenly(subject.train, frames)
         ),

@@ -16,7 +16,7 @@ from torch import Tensor
 from headworks import pictures
 from headworks.formats.video import write_mp4
 from headworks.heads.base import HeadPose
-from headworks.images import to_float, to_uint8
+from headworks.images import to_uint8
 from headworks.metrics.flip import flip_map
 from headworks.metrics.names import BASELINES
 from stages.evaluate.measure import consecutive
@@ -155,10 +155,9 @@ def make_pictures(
 
 def _preparation(subject: Subject, pair: Pair, out: _Folder) -> None:
     frame = subject.frame(pair)
-    alpha = to_float(np.asarray(subject.matte[pair[0], pair[1]]))
     where = f"frame {subject.rows[pair]['frame']}, camera {subject.rows[pair]['camera']}"
     out.picture("input", "preparation", f"Input ({where})", frame)
-    out.picture("matte", "preparation", "Matte", pictures.over_checks(to_float(frame), alpha))
+    out.picture("matte", "preparation", "Matte", pictures.over_checks(*subject.matted(pair)))
     points = subject.landmarks[pair]
     found = "68 landmarks" if np.isfinite(points[:, :2]).all() else "No landmarks found"
     out.picture("landmarks", "preparation", found, pictures.draw_landmarks(frame, points))
