@@ -39,6 +39,7 @@ def main() -> None:
     from pipelines.unit import UnitRunner
 
     layout = Layout(root)
+    os.environ.setdefault("HEADWORKS_HEADS", str(layout.data / "heads"))  # see headworks.headfiles
     runner = UnitRunner(layout)
 
     def send(message: dict[str, Any]) -> None:
