@@ -295,7 +295,7 @@ def _purge_workspace(workspace: Workspace, body: Mapping[str, Any]) -> None:
         *(layout.root / "dvc.lock", layout.data / "raw.dvc", layout.root / ".dvc" / "tmp"),
         *(layout.hidden / file for file in ("prefect", "reports.json", "dvc-synced.json")),
         *(layout.hidden / file for file in ("error.txt", "fingerprints.json", "published.json")),
-        *(layout.staging, layout.tmp, layout.trash, layout.hidden / "quarantine"),
+        *(layout.staging, layout.scratch, layout.tmp, layout.trash, layout.hidden / "quarantine"),
     ):
         remove(path)
     word = name.encode()

@@ -27,6 +27,7 @@ class Layout:
         self.tmp = self.hidden / "tmp"
         self.trash = self.hidden / "trash"
         self.staging = self.hidden / "stage"
+        self.scratch = self.hidden / "scratch"
         self.locks = self.hidden / "locks"
         self.runs = self.hidden / "runs"
         self.published = self.hidden / "published"

@@ -160,8 +160,10 @@ class UnitRunner:
             self._in_stage = True
             started, clock, cpu = _now(), time.perf_counter(), _cpu_seconds()
             _reset_peak()
+            scratch = self._scratch(spec)
+            context = Context(spec["seed"], spec["threads"], progress, scratch)
             with _thread_limit(spec["threads"]):
-                module.run(inputs, params, out, Context(spec["seed"], spec["threads"], progress))
+                module.run(inputs, params, out, context)
             seconds = time.perf_counter() - clock
             used = {
                 "started": started,
@@ -177,7 +179,7 @@ class UnitRunner:
             oid, size, files = store(layout.objects, out)
             fault("stored")
             made_of = spec["made_of"]
-            return self._ledger.append(
+            row = self._ledger.append(
                 "ok",
                 key=spec["key"],
                 stage=spec["stage"],
@@ -204,8 +206,18 @@ class UnitRunner:
                 **used,
                 **spec["provenance"],
             )
+            remove(scratch.parent)
+            return row
         finally:
             remove(staging)
+
+    def _scratch(self, spec: Spec) -> Path:
+        """Where the stage may keep what outlives a kill; another recipe's remains go."""
+        own = self._layout.scratch / f"{spec['stage']}.{spec['subject']}" / spec["key"][:18]
+        for other in own.parent.iterdir() if own.parent.is_dir() else ():
+            if other != own:
+                remove(other)
+        return own
 
     def _check_space(self) -> None:
         reserve = int(os.environ.get("HEADWORKS_RESERVE_MB", "256")) << 20

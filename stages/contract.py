@@ -40,11 +40,14 @@ class Context:
         seed: seed of this unit; pass it to `headworks.seeds.generator(seed, purpose)`.
         threads: how many CPU threads the unit may use.
         progress: call with a fraction in [0, 1] and a short message now and then.
+        scratch: folder of this unit's recipe that outlives a kill: what a stage leaves there, its
+            next attempt finds; None where nothing outlives it (a notebook).
     """
 
     seed: int = 0
     threads: int = 1
     progress: Callable[[float, str], None] = field(default=_silent)
+    scratch: Path | None = None
 
 
 Inputs = Mapping[str, Any]
@@ -80,6 +83,8 @@ class Stage:
         inputs: what it reads.
         kinds: kinds of subject it applies to (for "dataset": which are collected).
         version: raised by hand when results change for a reason outside the code.
+        timeout_s: seconds that one unit may take before it is ended, None for no limit.
+        resources: what one unit needs besides one CPU, e.g. {"GPU": 0.5}; a scheduler keeps to it.
     """
 
     name: str
@@ -89,6 +94,8 @@ class Stage:
     inputs: tuple[Input, ...]
     kinds: frozenset[Kind] = ALL_CAPTURES
     version: int = 1
+    timeout_s: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def params_class(self) -> type[Params]:
         """The pydantic model of this stage's section (its module imports nothing heavy)."""

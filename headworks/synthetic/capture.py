@@ -1,23 +1,47 @@
-"""Rigs, backdrops and whole captures of synthetic people."""
+"""Backdrops and whole captures of synthetic people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.cameras import Camera, intrinsics, orbit
+from headworks.cameras import Camera
 from headworks.images import to_uint8
+from headworks.seeds import derive_seed, generator
+from headworks.synthetic.film import Film, scratch_folder
 from headworks.synthetic.motion import Motion
 from headworks.synthetic.noise import noise
 from headworks.synthetic.person import Person
-from headworks.synthetic.render import pose_person, render_stage
+from headworks.synthetic.render import Picture, Stage, pose_person, render_stage
+from headworks.synthetic.rigs import TARGET, around, held_out, ring
 
-TARGET = (0.0, -0.015, 0.0)
-"""What rigs look at: a little below the ears' axis."""
+__all__ = ["TARGET", "Rendered", "around", "capture", "held_out", "preview", "ring", "room"]
+
+
+class Renderer(Protocol):
+    """Takes a picture of a posed person; equal arguments give equal pictures."""
+
+    def __call__(self, stage: Stage, camera: Camera, seed: int) -> Picture:
+        """Picture of the view; `seed` is of this picture alone."""
+        ...
+
+
+def preview(supersampling: int = 2) -> Renderer:
+    """The z-buffer's pictures: fast, and free of chance.
+
+    Args:
+        supersampling: samples per pixel and axis.
+    """
+
+    def take(stage: Stage, camera: Camera, seed: int) -> Picture:
+        return render_stage(stage, camera, supersampling)
+
+    return take
 
 
 @dataclass(frozen=True)
@@ -27,55 +51,13 @@ class Rendered:
     Attributes:
         rgb: uint8 [T, C, H, W, 3]. alpha: uint8 [T, C, H, W].
         landmarks: float32 [T, C, 68, 3]: x, y in pixels, 1 if visible else 0.
+        annotations: name -> [T, C, H, W, ...] (`annotations.STORED`), where wanted.
     """
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
-
-
-def ring(
-    count: int, size: int, distance: float = 1.1, span: float = 2.4, height_m: float = 0.44
-) -> list[Camera]:
-    """Cameras around the front of the head at alternating heights.
-
-    Args:
-        count: how many. size: pixels per side. distance: metres. span: azimuth from the first to
-            the last camera, radians. height_m: what the image shows at the target, metres.
-    """
-    azimuths = np.linspace(-span / 2, span / 2, count) if count > 1 else np.zeros(1)
-    elevations = np.resize([0.0, 0.30, -0.12], count)
-    K = intrinsics(size * distance / height_m, size, size)
-    return [
-        Camera(orbit(a, e, distance, TARGET), K, size, size)
-        for a, e in zip(azimuths, elevations, strict=True)
-    ]
-
-
-def around(count: int, size: int, distance: float = 1.1, height_m: float = 0.44) -> list[Camera]:
-    """Cameras all around, above and a little below: front, sides, back, top.
-
-    Args:
-        count: how many. size: pixels per side. distance: metres. height_m: as in `ring`.
-    """
-    azimuths = np.arange(count) / count * 2 * np.pi
-    elevations = np.resize([0.0, 0.5, -0.15, 0.25], count)
-    K = intrinsics(size * distance / height_m, size, size)
-    return [
-        Camera(orbit(a, e, distance, TARGET), K, size, size)
-        for a, e in zip(azimuths, elevations, strict=True)
-    ]
-
-
-def held_out(count: int, wanted: int) -> list[int]:
-    """Indices of the held-out cameras: evenly spread over the ring, never its middle only.
-
-    Args:
-        count: cameras on the ring. wanted: how many of them to hold out, less than `count`.
-    """
-    if not wanted:
-        return []
-    return sorted({int(i) for i in np.floor((np.arange(wanted) + 0.5) * count / wanted)})
+    annotations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def room(size: int, seed: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -92,42 +74,70 @@ def room(size: int, seed: int, rng: np.random.Generator) -> NDArray[np.float32]:
 def capture(
     person: Person,
     motion: Motion,
-    cameras: list[Camera],
+    cameras: Sequence[Camera],
     background: NDArray[np.float32] | tuple[float, float, float],
-    supersampling: int = 2,
+    renderer: Renderer,
+    seed: int,
     sensor_noise: float = 0.0,
-    rng: np.random.Generator | None = None,
+    annotated: bool = False,
+    scratch: Path | None = None,
+    plan: Mapping[str, Any] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Rendered:
     """Render every time step from every camera.
 
     Args:
         person: who. motion: what they do. cameras: all of one size.
-        background: a colour or a plate [H, W, 3]. supersampling: samples per pixel and axis.
-        sensor_noise: standard deviation of noise on the picture. rng: needed for noise.
+        background: a colour or a plate [H, W, 3]. renderer: takes the pictures.
+        seed: of every picture's chance (with its time step and camera).
+        sensor_noise: standard deviation of noise on the pictures.
+        annotated: also depth, normals, texture coordinates and regions.
+        scratch: folder that outlives a kill; frames found there are not rendered again.
+        plan: what the frames depend on besides this function's code: frames of another plan do
+            not count.
+        progress: is told how far it is.
     """
+    from headworks.synthetic.annotations import STORED, annotate
+
     t, c = len(motion.expression), len(cameras)
     height, width = cameras[0].height, cameras[0].width
-    rgb = np.zeros((t, c, height, width, 3), np.uint8)
-    alpha = np.zeros((t, c, height, width), np.uint8)
-    landmarks = np.zeros((t, c, 68, 3), np.float32)
-    for i in range(t):
-        stage = pose_person(person, motion.expression[i], motion.pose[[i]])
-        for j, camera in enumerate(cameras):
-            picture = render_stage(stage, camera, supersampling)
-            image = picture.over(background)
-            if sensor_noise and rng is not None:
-                image = image + rng.normal(0, sensor_noise, image.shape)
-            rgb[i, j] = to_uint8(image)
-            alpha[i, j] = to_uint8(picture.alpha)
-            landmarks[i, j] = picture.landmarks
-        if progress is not None:
-            progress((i + 1) / t, f"frame {i + 1} of {t}")
-    return Rendered(rgb, alpha, landmarks)
+    layout: dict[str, Any] = {
+        "rgb": ((t, c, height, width, 3), np.uint8),
+        "alpha": ((t, c, height, width), np.uint8),
+        "landmarks": ((t, c, 68, 3), np.float32),
+    }
+    if annotated:
+        layout |= {n: ((t, c, height, width, *rest), d) for n, (rest, d) in STORED.items()}
+    with scratch_folder(scratch) as folder:
+        film = Film(folder, plan or {}, layout)
+        missing = film.missing()
+        for done, i in enumerate(missing):
+            stage = pose_person(person, motion.expression[i], motion.pose[[i]])
+            frames: dict[str, list[NDArray[Any]]] = {name: [] for name in layout}
+            for j, camera in enumerate(cameras):
+                picture = renderer(stage, camera, derive_seed(seed, "picture", i, j) % 2**32)
+                image = picture.over(background)
+                if sensor_noise:
+                    rng = generator(seed, "sensor", i, j)
+                    image = image + rng.normal(0, sensor_noise, image.shape)
+                frames["rgb"].append(to_uint8(image))
+                frames["alpha"].append(to_uint8(picture.alpha))
+                frames["landmarks"].append(picture.landmarks)
+                if annotated:
+                    for name, value in (
+                        annotate(stage.scene, person.space.head, camera).stored().items()
+                    ):
+                        frames[name].append(value)
+            film.keep(i, **{name: np.stack(rows) for name, rows in frames.items()})
+            if progress is not None:
+                progress((t - len(missing) + done + 1) / t, f"frame {i + 1} of {t}")
+        arrays = {name: np.array(array) for name, array in film.arrays.items()}
+    own = {name: arrays.pop(name) for name in ("rgb", "alpha", "landmarks")}
+    return Rendered(**own, annotations=arrays)
 
 
 def truth_arrays(
-    person: Person, motion: Motion, cameras: list[Camera], rendered: Rendered
+    person: Person, motion: Motion, cameras: Sequence[Camera], rendered: Rendered
 ) -> dict[str, NDArray[Any]]:
     """The arrays of `truth/truth.zarr` (docs/artifacts.md)."""
     t = len(motion.expression)
@@ -146,4 +156,5 @@ def truth_arrays(
         "viewmats": np.stack([camera.viewmat for camera in cameras]),
         "Ks": np.broadcast_to(np.stack([camera.K for camera in cameras]), (t, len(cameras), 3, 3)),
         "valid": np.ones(t, bool),
+        **rendered.annotations,
     }

@@ -165,7 +165,7 @@ def render_stage(stage: Stage, camera: Camera, supersampling: int = 2) -> Pictur
     return Picture(
         np.where(alpha[..., None] > 0, rgb, 0).astype(np.float32),
         alpha,
-        _seen_landmarks(stage.landmarks, camera, fine, depth),
+        seen_landmarks(stage.landmarks, camera, fine, depth),
     )
 
 
@@ -307,9 +307,15 @@ def render_person(
     return render_stage(stage, camera, supersampling)
 
 
-def _seen_landmarks(
+def seen_landmarks(
     landmarks: Array, camera: Camera, fine: Camera, depth: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    """Landmarks in pixels and whether they are seen, [68, 3].
+
+    Args:
+        landmarks: [68, 3] metres. camera: the view. fine: the same view, supersampled.
+        depth: float32 of the supersampled view.
+    """
     xy = camera.project(landmarks)
     at = np.floor(fine.project(landmarks)[:, :2]).astype(int)
     height, width = depth.shape

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headworks.errors import HeadworksError
+
 PRESETS: dict[str, dict[str, float]] = {
     # "*" stands for both sides.
     "neutral": {},
@@ -112,3 +114,24 @@ SCRIPTS: dict[str, tuple[Act, ...]] = {
         Act({"jawLeft": 0.7, "jawOpen": 0.4}),
     ),
 }  # fmt: skip
+
+
+def chosen(wanted: str) -> list[str]:
+    """Names of NeRSemble's sequences, in its order, FREE last.
+
+    Args:
+        wanted: names or their beginnings, separated by commas.
+
+    Raises:
+        HeadworksError: a beginning that no sequence has.
+    """
+    known = [*SCRIPTS, "FREE"]
+    beginnings = [word.strip() for word in wanted.split(",") if word.strip()]
+    for word in beginnings:
+        if not any(name.startswith(word) for name in known):
+            raise HeadworksError(
+                f"synthesis.sequences: {word!r} begins no sequence; there are {', '.join(known)}"
+            )
+    if not beginnings:
+        raise HeadworksError("synthesis.sequences: names no sequence; e.g. EMO,EXP,FREE")
+    return [name for name in known if name.startswith(tuple(beginnings))]
