@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 class SynthesisParams(Params):
     """Parameters of `synthesis`."""
 
+    head: str = Field(
+        "procedural",
+        description="head model of the people; a prior serves captures tracked with the same one",
+    )
     renderer: Literal["preview", "mitsuba"] = Field(
         "preview", description="preview: the z-buffer; mitsuba: path tracing (headworks[render])"
     )
@@ -96,12 +100,15 @@ class SynthesisParams(Params):
 
 
 def assets(params: Params) -> dict[str, Path | None]:
-    """The panorama that lights the people, where one is wanted."""
+    """The file of an imported head, and the panorama that lights the people, where wanted."""
+    from headworks.headfiles import head_assets
+
     assert isinstance(params, SynthesisParams)
+    found = head_assets(params.head)
     if params.renderer != "mitsuba" or params.light != "environment" or not params.environment:
-        return {}
+        return found
     path = Path(params.environment)
-    return {"environment": path if path.is_file() else None}
+    return {**found, "environment": path if path.is_file() else None}
 
 
 def run(inputs: Inputs, params: SynthesisParams, out: Path, context: Context) -> None:
@@ -130,7 +137,7 @@ def run(inputs: Inputs, params: SynthesisParams, out: Path, context: Context) ->
             f"{raw / 'subject.json'}: a {subject.kind} subject needs an integer `seed`"
         )
     renderer, facts = _renderer(params, context)
-    person = make_person(subject.seed, params.texture)
+    person = make_person(subject.seed, params.texture, params.head)
     studio = _Studio(person, subject.kind, subject.seed, params, renderer, facts, out, context)
     if subject.kind == "synthetic_clip":
         studio.clip()
@@ -176,7 +183,8 @@ class _Studio:
 
         self.person, self.kind, self.seed, self.params = person, kind, seed, params
         self.take, self.facts, self.out, self.context = renderer, facts, out, context
-        self.head = load_head("procedural")
+        # Motion is written for the procedural head's expressions; other heads show it their way.
+        self.actor, self.head = load_head("procedural"), person.space.head
         purpose = {"synthetic_clip": "clip", "synthetic_photo": "photo"}.get(kind, kind)
         self.rng = generator(seed, "synthesis", purpose)
 
@@ -188,7 +196,7 @@ class _Studio:
         params, rng = self.params, self.rng
         if self.kind == "population" and params.population_rig == "hemisphere":
             count = params.population_views
-            motion = seen_from_everywhere(faces(self.head, count, rng), rng)
+            motion = seen_from_everywhere(self._acted(faces(self.actor, count, rng)), rng)
             names = [f"EXP-{t + 1}" for t in range(count)]
             self._multiview(motion, ring(1, params.population_size), ["00"], [], names, None)
             return
@@ -204,7 +212,7 @@ class _Studio:
             cameras = ring(params.cameras, params.size)
             test = held_out(params.cameras, min(params.test_cameras, params.cameras - 1))
             free = min(max(1, round(steps * (1 - params.free_fraction))), steps)
-        motion = held(self.head, steps, rng)
+        motion = self._acted(held(self.actor, steps, rng))
         names = [f"EXP-{t + 1}" if t < free else "FREE" for t in range(steps)]
         serials = [f"{c:02d}" for c in range(len(cameras))]
         self._multiview(motion, cameras, serials, test, names, None)
@@ -221,8 +229,9 @@ class _Studio:
         scripts = chosen(params.sequences)
         fps = params.sequence_frames / params.sequence_seconds
         motion = joined(
-            [performed(self.head, s, params.sequence_frames, fps, self.rng) for s in scripts]
+            [performed(self.actor, s, params.sequence_frames, fps, self.rng) for s in scripts]
         )
+        motion = self._acted(motion)
         names = [s for s in scripts for _ in range(params.sequence_frames)]
         portraits = nersemble_rig(params.size)
         squares = [squared(camera) for camera in portraits.values()]
@@ -248,6 +257,16 @@ class _Studio:
             {name: np.ascontiguousarray(a[:, :, rows]) for name, a in tall.annotations.items()},
         )
         self._multiview(motion, [c for c, _ in squares], serials, test, names, fps, square)
+
+    def _acted(self, motion: Motion) -> Motion:
+        """A motion of the procedural head as this person's head model shows it."""
+        from headworks.heads.retarget import retargeting
+
+        if self.head is self.actor:
+            return motion
+        show = retargeting(self.actor, self.head)
+        expression, pose = show(motion.expression, motion.pose, self.head.signed())
+        return type(motion)(expression, pose, motion.names)
 
     def _capture(
         self, motion: Motion, cameras: list[Camera], background: Any, noise: float = 0.0
@@ -283,7 +302,7 @@ class _Studio:
 
         params = self.params
         camera, plate = self._webcam(params.clip_size)
-        motion = talking(self.head, params.clip_frames, params.clip_fps, self.rng)
+        motion = self._acted(talking(self.actor, params.clip_frames, params.clip_fps, self.rng))
         rendered = self._capture(motion, [camera], plate, params.sensor_noise)
         self.out.mkdir(parents=True, exist_ok=True)
         frames = iter(rendered.rgb[:, 0])
@@ -301,7 +320,7 @@ class _Studio:
         params = self.params
         camera, plate = self._webcam(params.photo_size)
         # The second is the first that is not neutral.
-        both = held(self.head, 2, self.rng)
+        both = self._acted(held(self.actor, 2, self.rng))
         motion = type(both)(both.expression[1:], both.pose[[1]], both.names[1:])
         rendered = self._capture(motion, [camera], plate, params.sensor_noise)
         self.out.mkdir(parents=True, exist_ok=True)
