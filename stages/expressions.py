@@ -30,10 +30,10 @@ class ExpressionsParams(Params):
         "with the tracked coefficients)",
     )
     frames: int = Field(
-        16, ge=0, le=100_000, description="driving frames, spread over the training frames; 0: none"
+        8, ge=0, le=100_000, description="driving frames, spread over the training frames; 0: none"
     )
     per_frame: int = Field(2, ge=1, le=16, description="pictures of each driving frame")
-    people: int = Field(4, ge=1, le=1000, description="synthetic people who lend their looks")
+    people: int = Field(3, ge=1, le=1000, description="synthetic people who lend their looks")
     size: int = Field(128, ge=32, le=512, description="side of the pictures, pixels")
     texture: int = Field(512, ge=128, le=4096, description="texels per side of a person's albedo")
     appearances: str = Field(
@@ -44,11 +44,11 @@ class ExpressionsParams(Params):
     mode: Literal["absolute", "relative"] = Field(
         "absolute",
         description="liveportrait: replace the expression of the portrait, or add the driver's "
-        "change since its most neutral frame",
+        "change since its most neutral driving frame",
     )
     weights: str = Field(
         "weights",
-        description="folder that holds liveportrait/ as published (docs/matting.md), from the "
+        description="folder that holds liveportrait/ as published (docs/expressions.md), from the "
         "workspace",
     )
 
@@ -168,17 +168,16 @@ def _with_people(
     """Synthetic people with the drivers' coefficients."""
     from headworks.expressions.made import draw_choices
     from headworks.expressions.people import SyntheticPeople, carried_over, make_with_people
-    from headworks.heads import load_head
+    from headworks.heads import load_exact, load_head
 
     times = [d.t for d in drivers]
-    expression, lost = carried_over(
-        load_head(tracking.head).expression_names,
-        tracking.expression[times],
-        load_head("procedural"),
+    source = load_exact(tracking.head, tracking.head_digest, "tracking")
+    expression, pose, lost = carried_over(
+        tracking.expression[times], tracking.pose[times], source, load_head("procedural")
     )
     people = SyntheticPeople.draw(context.seed, params.people, params.size, params.texture)
     choices = draw_choices(rng, len(drivers), params.per_frame, params.people)
-    made = make_with_people(people, expression, tracking.pose[times], choices, context.progress)
+    made = make_with_people(people, expression, pose, choices, context.progress)
     who = [
         {"name": f"synthetic-{i}", "seed": seed, **person.attributes}
         for i, (seed, person) in enumerate(zip(people.seeds, people.people))

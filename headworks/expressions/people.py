@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +14,16 @@ from headworks.cameras import Camera, intrinsics, orbit
 from headworks.expressions.crops import face_crop
 from headworks.expressions.made import Made
 from headworks.heads import HeadModel, HeadPose, load_head
+from headworks.heads.retarget import retargeting
 from headworks.images import to_uint8
 from headworks.seeds import derive_seed
 from headworks.synthetic import Person, make_person
-from headworks.synthetic.capture import TARGET
 from headworks.synthetic.render import pose_person, render_stage
+from headworks.synthetic.rigs import TARGET
 
 _DISTANCE = 1.1
 _SEEN = 1e-3
+_LOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -130,26 +131,24 @@ def framed(person: Person, size: int) -> Camera:
 
 
 def carried_over(
-    names: Sequence[str], values: NDArray[Any] | Tensor, head: HeadModel
-) -> tuple[Tensor, list[str]]:
-    """Expression coefficients of one head model by name on another.
+    expression: Tensor, pose: HeadPose, source: HeadModel, target: HeadModel
+) -> tuple[Tensor, HeadPose, list[str]]:
+    """Expressions of one head model on another.
 
     Args:
-        names: Ke names. values: [T, Ke]. head: the other model.
+        expression: [T, Ks] of `source`. pose: batch of T.
 
     Returns:
-        float32 [T, Ke'], zero where `names` lacks one of its own; the names that were used in
-        `values` and that it does not know.
+        [T, Kt] of `target`; the pose, its jaw turned where it opens by a joint; names of
+        expressions in use of which the target shows less than half.
     """
-    values = torch.as_tensor(values, dtype=torch.float32)
-    if tuple(names) == tuple(head.expression_names):
-        return values, []
-    known = {name: i for i, name in enumerate(head.expression_names)}
-    out = torch.zeros(len(values), len(known))
-    lost = []
-    for column, name in enumerate(names):
-        if name in known:
-            out[:, known[name]] = values[:, column]
-        elif bool((values[:, column].abs() > _SEEN).any()):
-            lost.append(name)
-    return out, lost
+    if source.digest == target.digest:
+        return expression, pose, []
+    moved = retargeting(source, target)
+    used = (expression.abs() > _SEEN).any(0).tolist()
+    lost = [
+        name
+        for name, share, seen in zip(source.expression_names, moved.unexplained, used)
+        if seen and share > _LOST
+    ]
+    return *moved(expression, pose, target.signed()), lost
