@@ -167,22 +167,24 @@ def _with_people(
 ) -> _Result:
     """Synthetic people with the drivers' coefficients."""
     from headworks.expressions.made import draw_choices
-    from headworks.expressions.people import SyntheticPeople, carried_over, make_with_people
-    from headworks.heads import load_exact, load_head
+    from headworks.expressions.people import SyntheticPeople, make_with_people
+    from headworks.heads import load_exact
 
     times = [d.t for d in drivers]
-    source = load_exact(tracking.head, tracking.head_digest, "tracking")
-    expression, pose, lost = carried_over(
-        tracking.expression[times], tracking.pose[times], source, load_head("procedural")
+    # On the driver's own head model the coefficients mean the same for everybody.
+    load_exact(tracking.head, tracking.head_digest, "tracking")
+    people = SyntheticPeople.draw(
+        context.seed, params.people, params.size, params.texture, tracking.head
     )
-    people = SyntheticPeople.draw(context.seed, params.people, params.size, params.texture)
     choices = draw_choices(rng, len(drivers), params.per_frame, params.people)
-    made = make_with_people(people, expression, pose, choices, context.progress)
+    made = make_with_people(
+        people, tracking.expression[times], tracking.pose[times], choices, context.progress
+    )
     who = [
         {"name": f"synthetic-{i}", "seed": seed, **person.attributes}
         for i, (seed, person) in enumerate(zip(people.seeds, people.people))
     ]
-    facts = {"people": who, "lost": lost, "weights_sha256": None, "kept_below": None}
+    facts = {"people": who, "weights_sha256": None, "kept_below": None}
     return made, choices, facts
 
 
@@ -243,7 +245,6 @@ def _with_portraits(
     digests = {path.name: file_digest(path) for path in weights_files(folder).values()}
     facts = {
         "people": who,
-        "lost": [],
         "weights_sha256": digests,
         "mode": params.mode,
         "kept_below": LARGEST_DIFFERENCE,

@@ -13,8 +13,7 @@ from torch import Tensor
 from headworks.cameras import Camera, intrinsics, orbit
 from headworks.expressions.crops import face_crop
 from headworks.expressions.made import Made
-from headworks.heads import HeadModel, HeadPose, load_head
-from headworks.heads.retarget import retargeting
+from headworks.heads import HeadPose
 from headworks.images import to_uint8
 from headworks.seeds import derive_seed
 from headworks.synthetic import Person, make_person
@@ -22,8 +21,6 @@ from headworks.synthetic.render import pose_person, render_stage
 from headworks.synthetic.rigs import TARGET
 
 _DISTANCE = 1.1
-_SEEN = 1e-3
-_LOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -53,15 +50,17 @@ class SyntheticPeople:
     seeds: tuple[int, ...]
 
     @staticmethod
-    def draw(seed: int, count: int, size: int, texture: int) -> SyntheticPeople:
+    def draw(
+        seed: int, count: int, size: int, texture: int, head: str = "procedural"
+    ) -> SyntheticPeople:
         """Draw people.
 
         Args:
             seed: of the draw. count: people. size: side of their pictures, pixels.
-            texture: texels per side of their albedo.
+            texture: texels per side of their albedo. head: head model that they are made on.
         """
         seeds = tuple(derive_seed(seed, "expressions", "person", i) for i in range(count))
-        people = tuple(make_person(s, texture) for s in seeds)
+        people = tuple(make_person(s, texture, head) for s in seeds)
         return SyntheticPeople(people, tuple(framed(p, size) for p in people), seeds)
 
     def show(
@@ -70,7 +69,7 @@ class SyntheticPeople:
         """A person with an expression, the head upright.
 
         Args:
-            index: who. expression: [Ke] of the procedural head.
+            index: who. expression: [Ke] of their head model.
             pose: batch of 1, of which jaw and eyes are used; None for rest.
             supersampling: samples per pixel and axis.
         """
@@ -87,7 +86,7 @@ class SyntheticPeople:
 
     def at_rest(self) -> NDArray[np.uint8]:
         """Everybody without expression, uint8 [P, S, S, 3]."""
-        count = len(load_head("procedural").expression_names)
+        count = len(self.people[0].space.head.expression_names)
         return np.stack([self.show(i, torch.zeros(count)).rgb for i in range(len(self.people))])
 
 
@@ -101,7 +100,7 @@ def make_with_people(
     """Pictures of synthetic people with given expressions.
 
     Args:
-        people: who. expression: [N, Ke] of the procedural head. pose: batch of N, of which jaw
+        people: who. expression: [N, Ke] of their head model. pose: batch of N, of which jaw
             and eyes are used. choices: [N, K] indices into `people`. progress: called often.
     """
     frames, count = choices.shape
@@ -119,7 +118,7 @@ def make_with_people(
 
 def framed(person: Person, size: int) -> Camera:
     """A camera in front of a person that frames the face at rest as a source picture."""
-    head = load_head("procedural")
+    head = person.space.head
     rest = torch.zeros(1, len(head.expression_names))
     with torch.no_grad():
         landmarks = head.landmarks(head.vertices(person.identity[None], rest))[0].numpy()
@@ -128,27 +127,3 @@ def framed(person: Person, size: int) -> Camera:
     )
     crop = face_crop(wide.project(landmarks), upright=False)
     return Camera(wide.viewmat, crop.matrix(size) @ wide.K, size, size)
-
-
-def carried_over(
-    expression: Tensor, pose: HeadPose, source: HeadModel, target: HeadModel
-) -> tuple[Tensor, HeadPose, list[str]]:
-    """Expressions of one head model on another.
-
-    Args:
-        expression: [T, Ks] of `source`. pose: batch of T.
-
-    Returns:
-        [T, Kt] of `target`; the pose, its jaw turned where it opens by a joint; names of
-        expressions in use of which the target shows less than half.
-    """
-    if source.digest == target.digest:
-        return expression, pose, []
-    moved = retargeting(source, target)
-    used = (expression.abs() > _SEEN).any(0).tolist()
-    lost = [
-        name
-        for name, share, seen in zip(source.expression_names, moved.unexplained, used)
-        if seen and share > _LOST
-    ]
-    return *moved(expression, pose, target.signed()), lost
