@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headworks.heads.base import REGIONS
-from headworks.heads.procedural import mesh, parts
-from headworks.heads.procedural.mesh import Faces, Part, Points
+from headworks.heads.procedural import mesh, parts, torso
+from headworks.heads.procedural.ear import ear
+from headworks.heads.procedural.parttypes import Faces, Part, Points
+from headworks.heads.procedural.rings import EAR_COUNT
 from headworks.heads.procedural.surface import SkinSurface
 
 Ids = NDArray[np.int64]
@@ -149,7 +151,7 @@ def _skin_regions(part: Part) -> Ids:
     # Hairline: over the forehead, in front of the ear, down behind it to the nape.
     rise = np.interp(z, [-100, -30, 0, 20, 45, 70, 86], [-45, -12, 10, 30, 58, 84, 93])
     regions[y > rise] = REGIONS.index("scalp")
-    low = mesh.neck_border(np.arctan2(x, z + 10)) + 14
+    low = torso.neck_border(np.arctan2(x, z + 10)) + 14
     regions[(y < low) & (z < 45)] = REGIONS.index("neck")
     lips: set[int] = set()
     for k in range(4):
@@ -196,7 +198,7 @@ def assemble(surface: SkinSurface) -> Assembly:
     head_ids = out.add("head", skin, _skin_regions(skin), uvs, faces_uv)
 
     ring = skin.tags["neck"]
-    trunk = mesh.torso(skin.points[ring])
+    trunk = torso.torso(skin.points[ring])
     columns, rows = len(ring), len(trunk.points) // len(ring)
     local, faces_uv = _strip(trunk.faces, rows, columns, columns // 2)
     torso_region = np.where(
@@ -269,15 +271,15 @@ def assemble(surface: SkinSurface) -> Assembly:
     out.add("tongue", body, "tongue", uv, faces_uv)
 
     for side, box in (("left", (0.48, 0.0, 0.61, 0.135)), ("right", (0.48, 0.14, 0.61, 0.29))):
-        shell = parts.ear(surface)
-        columns_e = 28
-        rows_e = len(shell.points) // columns_e
-        chart = np.concatenate([_polar(rows_e + 1, columns_e)[columns_e:], [[0.5, 0.5]]])
-        faces_local = shell.faces
+        shell = ear(skin.points[skin.tags["ear"]], surface)
+        rows_e = (len(shell.points) - 1) // EAR_COUNT
+        chart = np.concatenate([_polar(rows_e + 1, EAR_COUNT)[::-1][: len(shell.points) - 1],
+                                [[0.5, 0.5]]])  # fmt: skip
+        root = skin.tags["ear"]
         if side == "right":
-            shell, faces_local = parts.mirrored(shell), shell.faces[:, ::-1]
+            shell, root = parts.mirrored(shell), skin.tags["ear_r"]
             chart = chart * [-1, 1] + [1, 0]
-        out.add(f"ear_{side}", shell, "ears", _box(chart, *box), faces_local)
+        out.add(f"ear_{side}", shell, "ears", _box(chart, *box), shell.faces, root)
 
     points = _smooth_neck(np.concatenate(out.points), np.concatenate(out.faces), out.members,
                           columns)  # fmt: skip

@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headworks.heads.procedural.assembly import Assembly
-from headworks.heads.procedural.mesh import LID_COUNT, LIP_COUNT, Points
+from headworks.heads.procedural.parttypes import Points
+from headworks.heads.procedural.rings import LID_COUNT, LIP_COUNT
 
 # Subject's left half, mm: the jaw from ear to chin, brow and nose.
 _JAW = ((69, 29, 8), (67.5, 10.5, 8), (65, -9, 12), (61, -29, 15), (54.5, -48.5, 18),
         (46.5, -64, 36), (34, -74, 58), (17.5, -81.5, 82), (0, -85.5, 92))  # fmt: skip
 _BROW = ((11.5, 37.5, 97), (22, 42, 98), (32, 44, 94), (42, 43, 86), (51, 36.5, 74))
-_BRIDGE = ((0, 24, 94.5), (0, 12.5, 101), (0, 1, 109), (0, -11, 118))
-_BASE = ((0, -23, 105), (6.3, -21.8, 105.5), (12.8, -21, 101))
+_BRIDGE = ((0, 24, 96), (0, 12.5, 104), (0, 1, 113.4), (0, -11, 121.4))
+_BASE = ((0, -22.8, 105.8), (6.3, -22.6, 106.5), (12.8, -22, 102.5))
 _OUTER_LIP_X = (0.0, 7.0, 15.0)
 
 
@@ -29,6 +30,27 @@ def closest(head: Assembly, targets: Points) -> tuple[NDArray[np.int64], Points]
         faces.append(skin[best])
         barys.append(bary[best])
     return np.array(faces, np.int64), np.array(barys)
+
+
+def _closest_on_middle(head: Assembly, target: Points) -> tuple[int, Points]:
+    """As `closest` for one target on the middle plane, on the skin's edges in that plane."""
+    skin = np.flatnonzero(np.isin(head.faces, head.members["head"]).all(1))
+    middle = np.abs(head.points[head.faces[skin], 0]) < 1e-9
+    skin = skin[middle.sum(1) == 2]
+    best: tuple[float, int, Points] = (np.inf, -1, np.zeros(3))
+    for face in skin:
+        ids = head.faces[face]
+        at = np.flatnonzero(np.abs(head.points[ids, 0]) < 1e-9)
+        start, end = head.points[ids[at]]
+        way = end - start
+        t = float(np.clip(((target - start) * way).sum() / (way * way).sum(), 0, 1))
+        gap = start + t * way - target
+        distance = float((gap * gap).sum())
+        if distance < best[0] - 1e-9:
+            bary = np.zeros(3)
+            bary[at] = 1 - t, t
+            best = (distance, int(face), bary)
+    return best[1:]
 
 
 def _closest_bary(p: Points, a: Points, b: Points, c: Points) -> Points:
@@ -72,6 +94,8 @@ def landmark_embedding(head: Assembly) -> tuple[NDArray[np.int64], Points]:
     faces = np.zeros(68, np.int64)
     barys = np.zeros((68, 3))
     faces[free], barys[free] = closest(head, targets[free])
+    for landmark in (8, 27, 28, 29, 30, 33):
+        faces[landmark], barys[landmark] = _closest_on_middle(head, targets[landmark])
     for landmark, vertex in _ring_landmarks(head).items():
         owners = np.flatnonzero((head.faces == vertex).any(1))
         skin = owners[np.isin(head.faces[owners], head.members["head"]).all(1)][0]

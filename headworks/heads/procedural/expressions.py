@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headworks.heads.procedural import anatomy
 from headworks.heads.procedural.assembly import Assembly
 from headworks.heads.procedural.lids import FLIP, move_lids
-from headworks.heads.procedural.mesh import Points, smoothstep
+from headworks.heads.procedural.parttypes import Points, smoothstep
 from headworks.heads.procedural.skinning import jaw_weights
 
 JAW_OPEN_ANGLE = 0.30

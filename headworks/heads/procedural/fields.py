@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.heads.procedural.mesh import Points, smoothstep
+from headworks.heads.procedural.parttypes import Points, smoothstep
 
 Field = Callable[[Points], Points]
 Triple = tuple[float, float, float]

@@ -20,7 +20,7 @@ from headworks.heads.procedural import anatomy, linear, measures
 from headworks.heads.procedural.assembly import Assembly
 from headworks.heads.procedural.fields import FIELDS
 from headworks.heads.procedural.lids import FLIP, LID_NAMES, lid_control, meeting
-from headworks.heads.procedural.mesh import Points, smoothstep
+from headworks.heads.procedural.parttypes import Points, smoothstep
 from headworks.heads.procedural.skinning import joints
 
 Array = NDArray[np.float64]
@@ -193,8 +193,10 @@ def controls(head: Assembly, twin: NDArray[np.int64]) -> tuple[Points, Points]:
             at_joints[3:] = 0
             for part in ("eye_left", "eye_right", "rim_left", "rim_right"):
                 shape[head.members[part]] = 0
-            for tag in ("lid0", "lid0_r"):
-                shape[head.tags[tag]] = 0
+            # The rings that closing takes over the eyeball keep off it.
+            for k, share in enumerate((0.0, 0.0, 0.1, 0.5)):
+                for tag in (f"lid{k}", f"lid{k}_r"):
+                    shape[head.tags[tag]] *= share
         else:
             shape = _rigid_near_eyes(head, shape, at_joints[3:5])
         shapes.append(shape)

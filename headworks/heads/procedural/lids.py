@@ -1,6 +1,6 @@
 """The lids: how they close over the eyeball, how their shape varies, what makes them meet.
 
-A lid is a fan of rings (mesh tags "lid0", the margin, to "lid4"); inside the margin lies the rim.
+A lid is a fan of rings (mesh tags "lid0", the margin, to "lid5"); inside the margin lies the rim.
 Position along a lid is t: 0 at the inner, 1 at the outer canthus.
 """
 
@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 
 from headworks.heads.procedural import anatomy
 from headworks.heads.procedural.assembly import Assembly
-from headworks.heads.procedural.mesh import LID_COUNT, Points
+from headworks.heads.procedural.parttypes import Points
+from headworks.heads.procedural.rings import LID_COUNT
 
-_FOLLOW = (1.0, 0.86, 0.62, 0.34, 0.1)
+_FOLLOW = (1.0, 0.87, 0.66, 0.42, 0.24, 0.07)
 """How far the rings go along when the margin moves."""
+_CONTROL_FOLLOW = (1.0, 0.9, 0.7, 0.42, 0.26, 0.1)
+"""The same when a control of identity moves it."""
+_TAKEN_BACK = (1.0, 1.0, 1.0, 0.8, 0.5, 0.1)
+"""How much of a control's effect on a ring a closed eye has not."""
 _CLOSED_AT = 0.82
 """Where closed lids meet, from the upper (0) to the lower (1) margin."""
 _OVERLAP = 0.12
@@ -47,8 +52,9 @@ def _spread(head: Assembly, way: Points, follow: tuple[float, ...], on_sphere: b
             moved = moved + pull * (near - moved)
         out[ids] = moved - head.points[ids]
     rim, count = head.members["rim_left"], 2 * LID_COUNT
-    for r in range(1, len(rim) // count):
-        out[rim[r * count : (r + 1) * count]] = out[head.tags["lid0"]]
+    for r, share in ((1, 1.0), (2, 0.4)):
+        # The rim's last row stays at the eyeball.
+        out[rim[r * count : (r + 1) * count]] = share * out[head.tags["lid0"]]
     return out
 
 
@@ -57,6 +63,8 @@ def move_lids(head: Assembly, upper: float, lower: float) -> Points:
     top, bottom = margins(head)
     closed = _CLOSED_AT * bottom + (1 - _CLOSED_AT) * top
     closed = anatomy.on_lid_sphere(closed, anatomy.LID_RADIUS)
+    # A little further out towards the canthi, where margins of other shapes cut the eyeball.
+    closed[:, 2] += 1.5 * (np.sin(np.pi * _T) ** 0.6 - np.sin(np.pi * _T) ** 5)
     over = _OVERLAP * np.sin(np.pi * _T)[:, None] * [0, 1, 0]
     up = anatomy.on_lid_sphere(closed - over, anatomy.LID_RADIUS + 0.1) - top
     up[[0, -1]] = 0
@@ -95,7 +103,7 @@ def _way(name: str) -> Points:
 
 def lid_control(head: Assembly, name: str) -> Points:
     """Displacement of the left lids per unit of a control of LID_NAMES, [V, 3] mm."""
-    return _spread(head, _way(name), (1.0, 0.9, 0.7, 0.4, 0.15), True)
+    return _spread(head, _way(name), _CONTROL_FOLLOW, True)
 
 
 def meeting(head: Assembly, name: str) -> Points:
@@ -103,9 +111,17 @@ def meeting(head: Assembly, name: str) -> Points:
 
     A control moves the margins apart; closed, both lie where the control moves the closed line.
     """
-    way = _way(name)
+    way, own = _way(name), lid_control(head, name)
     n = LID_COUNT
     upper = way[: n + 1]
     lower = np.concatenate([way[:1], way[:n:-1], way[n : n + 1]])
     line = _CLOSED_AT * lower + (1 - _CLOSED_AT) * upper
-    return _spread(head, _around(line - upper, line - lower), _FOLLOW, False)
+    wanted = _around(line, line)
+    out = np.zeros_like(own)
+    for k, share in enumerate(_TAKEN_BACK):
+        ids = head.tags[f"lid{k}"]
+        out[ids] = share * (_CONTROL_FOLLOW[k] * wanted - own[ids])
+    rim, count = head.members["rim_left"], 2 * n
+    edge = rim[count : 2 * count]
+    out[edge] = wanted - own[edge]
+    return out

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headworks.heads.procedural import anatomy
 from headworks.heads.procedural.assembly import Assembly
 from headworks.heads.procedural.embedding import closest
-from headworks.heads.procedural.mesh import Points
+from headworks.heads.procedural.parttypes import Points
 
 Array = NDArray[np.float64]
 Triple = tuple[float, float, float]

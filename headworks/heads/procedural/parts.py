@@ -1,12 +1,11 @@
-"""What sits in and on the head: eyeballs, lids' inner rims, mouth cavity, teeth, tongue, ears."""
+"""What sits in and on the head: eyeballs, lids' inner rims, mouth cavity, teeth, tongue."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from headworks.heads.procedural import anatomy
-from headworks.heads.procedural.mesh import Faces, Part, Points
-from headworks.heads.procedural.surface import SkinSurface
+from headworks.heads.procedural.parttypes import Faces, Part, Points, smoothstep
 
 CORNEA = 0.35
 """How far the cornea stands out of the eyeball, mm; real ones do 2 mm, but linear lids cut it."""
@@ -49,16 +48,17 @@ def eyeball(segments: int = 24, rings: int = 14) -> Part:
 
 
 def lid_rim(margin: Points) -> Part:
-    """Inner rim of the lids, from the margin to just inside the eyeball.
+    """The lids' thickness: from the margin to just inside the eyeball.
 
-    The first row repeats the margin.
+    The first row repeats the margin. At the inner canthus the way is longer: the caruncle.
     """
     offset = margin - anatomy.EYE_CENTRE
     inward = offset / np.linalg.norm(offset, axis=1, keepdims=True)
-    rows = [margin]
-    for depth in (0.8, 2.2):
-        rows.append(margin - depth * inward - [0, 0, 0.9 * depth])
-    return Part(np.concatenate(rows), grid_faces(3, len(margin), True))
+    depth = anatomy.EYE_CENTRE + (anatomy.EYE_RADIUS - 0.5) * inward
+    nasal = smoothstep(anatomy.EYE_CENTRE[0] - margin[:, 0], 10.0, 15.0)
+    depth[:, 2] -= 1.2 + 2.6 * nasal
+    edge = margin - 0.7 * inward - [0, 0, 0.7]
+    return Part(np.concatenate([margin, edge, depth]), grid_faces(3, len(margin), True))
 
 
 def mouth_sock(lips: Points, depths: tuple[float, ...] = (2.5, 7.0, 16.0, 30.0, 46.0)) -> Part:
@@ -123,56 +123,6 @@ def tongue(rows: int = 9, columns: int = 11) -> Part:
     around = np.arange(columns)
     cap = np.column_stack([np.full(columns, len(points)), around, (around + 1) % columns])
     return Part(np.concatenate([points, tip]), np.concatenate([faces, cap[:, ::-1]]))
-
-
-_EAR_OUTLINE = np.array(
-    # Angle (degrees; 0 = front at the canal, growing over the top to the back), radius mm.
-    [
-        (0, 9), (30, 14), (60, 27), (90, 33), (120, 33), (150, 30), (180, 27), (210, 25),
-        (240, 25.5), (265, 28), (290, 27), (315, 17), (340, 10),
-    ]
-)  # fmt: skip
-
-
-# Rows of the auricle from the canal over concha, antihelix, scapha and helix to its back:
-# (fraction of the outline, height over the head in mm).
-_EAR_PROFILE = (
-    (0.12, -4.0), (0.36, -2.5), (0.55, 2.8), (0.70, 3.6), (0.82, 2.0), (0.94, 4.6), (1.0, 4.4),
-    (1.0, 2.6), (0.9, 0.6), (0.6, -3.5),
-)  # fmt: skip
-_EAR_CENTRE = np.array([5.0, -9.0])
-
-
-def ear(surface: SkinSurface, columns: int = 28) -> Part:
-    """The left auricle on the skin: front with concha and helix, rim, back; one sheet."""
-    degrees, radius = _EAR_OUTLINE.T
-    turn = np.linspace(0, 360, columns, endpoint=False)
-    outline = np.interp(turn, np.append(degrees, 360), np.append(radius, radius[0]))
-    outline = (np.roll(outline, 1) + 2 * outline + np.roll(outline, -1)) / 4
-    # In the ear's plane, inclined backwards as ears are: u forward, v up.
-    angle = np.radians(turn)
-    u, v = np.cos(angle), np.sin(angle)
-    lean = np.radians(-12)
-    up, forward = v * np.cos(lean) - u * np.sin(lean), v * np.sin(lean) + u * np.cos(lean)
-    rim = 0.5 - 0.5 * np.cos(np.radians(np.clip((turn - 20) / 250, 0, 1) * 360))
-    lobe = np.exp(-(((turn - 275) / 28) ** 2))
-    front = np.clip(np.cos(angle), 0, 1) ** 2
-    rows: list[Points] = []
-    for k, (fraction, height) in enumerate(_EAR_PROFILE):
-        r = outline * fraction
-        lift = height - 3.0 * (fraction > 0.5) * (1 - rim) * (k < 8)
-        lift = lift + lobe * (1.5 if 2 <= k <= 4 else -1.0 if 5 <= k <= 6 else 0)
-        # Towards the face the sheet sinks into the skin; at the back it stands off.
-        lift = lift - 3.0 * front * (k >= 2)
-        stand = 0.42 * np.maximum(-(r * u), -2) * (0.6 if k >= 8 else 1.0)
-        yz = _EAR_CENTRE + r[:, None] * np.column_stack([up, forward])
-        rows.append(np.column_stack([surface.side(yz) + lift + stand, yz]))
-    canal = np.array([[surface.side(_EAR_CENTRE[None])[0] - 5, *_EAR_CENTRE]])
-    points = np.concatenate([*rows, canal])
-    faces = grid_faces(len(rows), columns, True)
-    around = np.arange(columns)
-    centre = np.column_stack([np.full(columns, len(points) - 1), around, (around + 1) % columns])
-    return Part(points, np.concatenate([faces[:, ::-1], centre[:, ::-1]]))
 
 
 def mirrored(part: Part) -> Part:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headworks.heads.procedural import anatomy
 from headworks.heads.procedural.assembly import Assembly
-from headworks.heads.procedural.mesh import Points, smoothstep
+from headworks.heads.procedural.parttypes import Points, smoothstep
 
 
 def jaw_weights(head: Assembly) -> NDArray[np.float64]:

@@ -82,13 +82,22 @@ class SkinSurface:
             x = x + 0.8 * (self.radius(point / distance[:, None]) - distance)
         return x
 
-    def front(self, xy: Points, guess: Points | float = 85.0) -> Points:
-        """The skin point in front at given x, y (face only), [N, 2] -> [N, 3] mm."""
-        z = np.broadcast_to(np.asarray(guess, np.float64), len(xy)).copy()
-        for _ in range(25):
-            point = np.column_stack([xy, z])
-            distance = np.linalg.norm(point, axis=1)
-            ray = point / distance[:, None]
-            # Move along z by how much the ray through the current point over- or undershoots.
-            z = z + 0.8 * (self.radius(ray) - distance) / np.maximum(ray[:, 2], 0.35)
-        return np.column_stack([xy, z])
+    def front(self, xy: Points) -> Points:
+        """The foremost skin point at given x, y (face only), [N, 2] -> [N, 3] mm."""
+        high = np.full(len(xy), 132.0)
+        low = high.copy()
+        open_still = np.ones(len(xy), bool)
+        # Down in steps until inside, then halve: overhangs have more than one crossing.
+        while open_still.any() and low.min() > 0:
+            high = np.where(open_still, low, high)
+            low = np.where(open_still, low - 2.0, low)
+            open_still = open_still & ~self._inside(np.column_stack([xy, low]))
+        for _ in range(36):
+            middle = (low + high) / 2
+            inside = self._inside(np.column_stack([xy, middle]))
+            low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        return np.column_stack([xy, (low + high) / 2])
+
+    def _inside(self, points: Points) -> NDArray[np.bool_]:
+        distance = np.linalg.norm(points, axis=1)
+        return distance < self.radius(points / distance[:, None])
