@@ -95,7 +95,7 @@ def tube(path: Array, radii: Array, closed: bool) -> tuple[Array, NDArray[np.int
             a, b = i * _SECTION + k, i * _SECTION + (k + 1) % _SECTION
             j = (i + 1) % count * _SECTION
             c, d = j + k, j + (k + 1) % _SECTION
-            faces += [(a, b, c), (b, d, c)]
+            faces += [(a, c, b), (b, c, d)]
     return points, np.array(faces, np.int64)
 
 
@@ -144,7 +144,7 @@ def make_glasses(space: HeadSpace, warp: Grid, rest: Array, style: GlassesStyle)
         parts.append(tube(rim, radii, True))
         count = len(rim)
         inner = rim.mean(0) + 0.55 * (rim - rim.mean(0)) + [0, 0, 0.8]
-        points = np.concatenate([rim, inner, [rim.mean(0) + [0, 0, 1.2]]])
+        points = np.concatenate([rim, inner, (rim.mean(0) + np.array([0.0, 0.0, 1.2]))[None]])
         around, after = np.arange(count), (np.arange(count) + 1) % count
         faces = np.concatenate(
             [
@@ -157,7 +157,7 @@ def make_glasses(space: HeadSpace, warp: Grid, rest: Array, style: GlassesStyle)
         top = place[np.argmax(place[:, 0] + 0.8 * place[:, 1])]
         hinge = put(np.array([side * (top[0] + 1.0)]), top[1:2])[0]
         ear = ears[0 if side == 1 else 1] + [side * 1.0, 1.5, 0]
-        corner = hinge + [side * 2.5, 0.0, -5.0]
+        corner = hinge + np.array([side * 2.5, 0.0, -5.0])
         s = np.linspace(0, 1, 14)[:, None]
         arm = corner + (ear - corner) * s
         arm[:, 0] += side * 3.0 * np.sin(np.pi * s[:, 0])
@@ -171,7 +171,11 @@ def make_glasses(space: HeadSpace, warp: Grid, rest: Array, style: GlassesStyle)
                 arm[i, 0] = side * max(side * arm[i, 0], least)
         tip = ear + np.array([side * -1.0, -22.0, -17.0])
         bend = np.linspace(0, 1, 7)[1:, None]
-        hook = (1 - bend) ** 2 * ear + 2 * bend * (1 - bend) * (ear + [0, -1, -12]) + bend**2 * tip
+        hook = (
+            (1 - bend) ** 2 * ear
+            + 2 * bend * (1 - bend) * (ear + np.array([0.0, -1.0, -12.0]))
+            + bend**2 * tip
+        )
         hook[:, 0] = arm[-1, 0] - side * 1.5 * bend[:, 0]
         path = np.concatenate([hinge[None], arm, hook])
         parts.append(tube(path, radii * [0.7, 1.0], False))

@@ -67,7 +67,7 @@ _TIED = Growth(comb=strands.TO_TIE, comb_weight=2.5, noise=0.12, stray=0.08, hug
 
 STYLES: dict[str, HairStyle | None] = {
     "shaved": None,
-    "buzz": HairStyle(9000, 3, 0.42, 7, 5, 7, 5, 3, 0.75,
+    "buzz": HairStyle(11000, 3, 0.36, 5, 3.5, 5, 4, 2.5, 0.6,
                       replace(_SHORT, gravity=0, comb_weight=0.2), clump=0, fine=True),
     "short": HairStyle(7000, 8, 0.85, 34, 14, 34, 14, 5, 0.55, _SHORT),
     "crop": HairStyle(7000, 10, 0.85, 48, 18, 52, 15, 6, 0.35,
@@ -82,7 +82,7 @@ STYLES: dict[str, HairStyle | None] = {
                           crown=0.45),
     "bald top": HairStyle(3600, 8, 0.8, 8, 20, 5, 3, 6, 0.4, _SHORT, raised=46, temples=30,
                           crown=0.97),
-    "curly": HairStyle(6000, 18, 0.85, 85, 48, 75, 26, 16, 0.8,
+    "curly": HairStyle(5200, 30, 0.85, 85, 48, 75, 26, 16, 0.8,
                        replace(_SHORT, gravity=0.5, noise=0.9, stray=0.4, rise=22),
                        every=14, clump=0.55, curl=5.5, wave=19),
     "afro": HairStyle(8000, 12, 1.1, 66, 56, 58, 50, 40, 1.0,
@@ -98,7 +98,7 @@ STYLES: dict[str, HairStyle | None] = {
     "long wavy": HairStyle(5600, 36, 1.05, 400, 350, 380, 20, 16, 0.4,
                            replace(_HANG, noise=0.5, stray=0.15), every=12, clump=0.6, curl=7.5,
                            wave=75, flat=0.7, ends=(0.7, 1.15)),
-    "long curly": HairStyle(5200, 44, 0.95, 330, 290, 300, 26, 20, 0.6,
+    "long curly": HairStyle(4400, 64, 0.95, 330, 290, 300, 26, 20, 0.6,
                             replace(_HANG, noise=0.7, stray=0.3), every=14, clump=0.65, curl=7.5,
                             wave=27, ends=(0.7, 1.15)),
 }  # fmt: skip
@@ -312,10 +312,10 @@ def _grown(
         return _tied(p, start, layer, style, growth, rng, seed)
     hairs = strands.grow(p, start, lengths, layer, style.points, growth, seed)
     if style.fringe:
-        brow = (p[:, 2] > 48) & (np.abs(p[:, 0]) < 48) & (rng.uniform(0, 1, len(p)) < 0.9)
+        brow = (p[:, 2] > 30) & (np.abs(p[:, 0]) < 50) & (rng.uniform(0, 1, len(p)) < 0.95)
         falling = replace(growth, comb=strands.FORWARD, comb_weight=1.4, gravity=0.8,
                           gravity_from=20, hug=0.35, rise=14, face=0.0, noise=0.15)  # fmt: skip
-        reach = style.fringe + (p[brow, 2] - 92) * -0.9
+        reach = style.fringe + 1.15 * np.clip(86 - p[brow, 2], 0, None)
         hairs[brow] = strands.grow(
             p[brow],
             start[brow],

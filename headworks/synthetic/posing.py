@@ -17,6 +17,9 @@ from headworks.synthetic.scene import GAMMA, MATERIALS, Scene, Strands, Surface,
 
 Array = NDArray[np.float64]
 
+_CORNEA = 0.62
+"""Angle from the eye's axis within which the eyeball bulges, radians."""
+
 
 def person_scene(
     person: Person, expression: torch.Tensor | None = None, pose: HeadPose | None = None
@@ -41,7 +44,7 @@ def person_scene(
     faces = head.faces.numpy()
     surfaces = [
         Surface(
-            "head", posed, mesh_normals(posed, faces), faces, head_uvs(head),
+            "head", posed, _head_normals(head, posed, turns), faces, head_uvs(head),
             head_materials(head), person.albedo, person.roughness,
             person.occlusion, person.covered,
         )
@@ -79,6 +82,28 @@ def person_scene(
     )  # fmt: skip
     middle = turns[1] @ person.middle + moves[1]
     return Scene(tuple(surfaces), strands, person.light, landmarks, middle)
+
+
+def _head_normals(head: HeadModel, posed: Array, turns: Array) -> Array:
+    """Vertex normals; over the iris those of the cornea, which is more curved than the eyeball."""
+    normals = mesh_normals(posed, head.faces.numpy())
+    for side, ids in enumerate(_eyes(head)):
+        axis = turns[3 + side][:, 2]
+        cosine = np.clip(normals[ids] @ axis, -1, 1)
+        angle = np.arccos(cosine)
+        bent = angle * (1 + 0.75 * np.clip(1 - (angle / _CORNEA) ** 2, 0, 1))
+        away = normals[ids] - cosine[:, None] * axis
+        away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+        normals[ids] = np.cos(bent)[:, None] * axis + np.sin(bent)[:, None] * away
+    return normals
+
+
+@lru_cache(maxsize=2)
+def _eyes(head: HeadModel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Vertices of the left and of the right eyeball."""
+    ids = np.unique(head.faces.numpy()[head.region_faces("eyes").numpy()])
+    left = head.template.numpy()[ids, 0] > 0
+    return ids[left], ids[~left]
 
 
 def _skinned(points: Array, weights: Array, turns: Array, moves: Array) -> Array:

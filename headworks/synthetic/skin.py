@@ -21,6 +21,17 @@ Real = NDArray[np.float32]
 Colour = tuple[float, float, float]
 
 
+PATCHES: dict[str, tuple[float, float, float, float]] = {
+    # |x|, y, and radii along both, mm on the mean head
+    "forehead": (0, 66, 36, 15), "temples": (58, 42, 14, 20), "glabella": (0, 38, 9, 11),
+    "orbits": (31, 24, 15, 11), "bridge": (0, 14, 6, 16), "sides of nose": (13, 2, 5, 12),
+    "tip": (0, -13, 10, 8), "cheekbones": (42, 0, 15, 9), "hollows": (46, -30, 12, 17),
+    "beside mouth": (36, -46, 9, 13), "upper lip": (0, -31, 19, 6), "chin": (0, -72, 16, 11),
+    "jaw": (46, -62, 18, 14), "under lip": (0, -58, 14, 4),
+}  # fmt: skip
+"""Parts of the face that differ in pigment from person to person."""
+
+
 @dataclass(frozen=True)
 class MakeUp:
     """What is painted over skin; sRGB colours and amounts 0 to 1."""
@@ -49,6 +60,8 @@ class SkinStyle:
         raised, temples, crown: of the hairline, as in `hair.HairStyle`.
         brows: painted below the strands. brow_colour: linear [3].
         gloss: 0 (matte) to 1 (oily). make_up: or none.
+        pattern: how pigment differs over the face, for each of PATCHES: (melanin, blood), both
+            logarithms. socket: darkness of the orbits. fold: of the upper lids' crease.
     """
 
     melanin: float
@@ -73,6 +86,9 @@ class SkinStyle:
     brows: BrowStyle
     brow_colour: Colour
     gloss: float
+    pattern: tuple[tuple[float, float], ...]
+    socket: float
+    fold: float
     make_up: MakeUp = field(default_factory=MakeUp)
 
 
@@ -155,6 +171,14 @@ def _face(
     m = melanin[f]
     m += front * (0.20 * upper_lid + (0.12 + 0.32 * style.bags) * socket)
     m += 0.16 * front * _blob(x, y, 0, -46, 34, 15) * (1 if style.melanin > 0.06 else 0.3)
+    for place, (more_melanin, more_blood) in zip(PATCHES.values(), style.pattern, strict=True):
+        where = _blob(x, y, *place) * front
+        m += np.float32(more_melanin) * where
+        b *= np.exp(np.float32(more_blood) * where)
+    lid = _blob(x, y, 30, 31.5, 15, 4.5) + 0.8 * _blob(x, y, 17, 24, 5, 9)
+    lower = _blob(x, y, 27, 10.5, 12, 4.5)
+    m += front * style.socket * (0.55 * lid + 0.75 * lower)
+    b *= 1 + 0.8 * style.socket * (lid + lower) * front
     fine = noise(p, 1.5, seed + 7, 2).astype(np.float32)
     m += 0.05 * fine + style.mottled * 0.22 * noise(p, 9.0, seed + 8, 3).astype(np.float32)
     b *= 1 + 0.16 * noise(p, 4.0, seed + 9, 2).astype(np.float32)
@@ -166,7 +190,7 @@ def _face(
         m += 1.1 * style.freckles * _step(dots, 0.42, 0.72) * where * front
     if style.age > 0.45:
         spots = noise(p, 7.0, seed + 12, 2).astype(np.float32)
-        m += (style.age - 0.45) * 1.3 * _step(spots, 0.55, 0.8) * _step(x + 0.4 * y, 20, 55)
+        m += (style.age - 0.45) * 0.8 * _step(spots, 0.45, 1.0) * _step(x + 0.4 * y, 20, 55)
     rng = np.random.default_rng(seed + 13)
     for _ in range(style.moles):
         at = np.array([rng.uniform(-58, 58), rng.uniform(-95, 85)])
@@ -190,6 +214,7 @@ def _face(
     d *= 1 - 0.88 * np.clip(1.25 * hole, 0, 1)
     wing = np.exp(-0.5 * (((x - 19.6) / 1.2) ** 2 + ((y + 15) / 6) ** 2)) * _step(z, 80, 90)
     d *= 1 - 0.30 * wing
+    d *= 1 - np.minimum(0.75 * style.fold * crease("lid_crease", x, y), 0.8) * front
     melanin[f], blood[f], dim[f] = m, b, d
     shiny = 0.9 * nose + 0.7 * brow + 0.5 * chin + 0.4 * cheek
     rough[f] += 0.05 * fine + 0.10 * depth - (0.06 + 0.10 * style.gloss) * shiny
@@ -226,7 +251,7 @@ def _hair_shadows(canvas: Canvas, style: SkinStyle, color: Real, seed: int) -> N
         ]
         color[face] = _mix(color[face], under, style.stubble * area * (0.42 + 0.5 * dots))
     brows = brow_mask(q.astype(np.float64), style.brows).astype(np.float32)
-    color[face] = _mix(color[face], style.brow_colour, 0.42 * style.brows.density * brows)
+    color[face] = _mix(color[face], style.brow_colour, 0.55 * style.brows.density * brows)
 
 
 def _lips(canvas: Canvas, style: SkinStyle, color: Real, rough: Real, seed: int) -> None:

@@ -148,7 +148,7 @@ def _grow(roots, start, lengths, layers, comb, settings, seed, low, step, values
             if comb == FROM_CROWN:
                 cx, cy, cz = p[0] - CROWN[0], p[1] - CROWN[1], p[2] - CROWN[2]
             elif comb == FROM_PART:
-                cx, cy, cz = side, -0.5, -0.22
+                cx, cy, cz = side, -0.5, -0.22 - 0.5 * min(max((p[2] - 20.0) / 50.0, 0.0), 1.0)
             elif comb == BACKWARD:
                 cx, cy, cz = 0.15 * np.sign(p[0]), -0.25, -1.0
             elif comb == FORWARD:

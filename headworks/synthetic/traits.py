@@ -16,7 +16,7 @@ from headworks.synthetic.glasses import FRAMES, GlassesStyle
 from headworks.synthetic.hair import HAIR_COLOURS, STYLES
 from headworks.synthetic.pigment import FITZPATRICK
 from headworks.synthetic.scene import GAMMA, Light
-from headworks.synthetic.skin import MakeUp, SkinStyle
+from headworks.synthetic.skin import PATCHES, MakeUp, SkinStyle
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -138,10 +138,12 @@ def _brows(rng: Rng, male: bool, old: float) -> BrowStyle:
     )  # fmt: skip
     return BrowStyle(
         shape=pick(rng, {k: shapes.get(k, 0.0) for k in BROWS}),
-        thickness=float(np.clip(rng.normal(9.4 if male else 6.4, 1.9), 3.2, 14.5)),
-        density=float(np.clip(rng.normal(0.62 if male else 0.52, 0.20) - 0.15 * old, 0.10, 1.0)),
-        inner=float(np.clip(rng.normal(8.6 if male else 10.4, 1.9), 2.5, 14)),
-        lift=float(rng.normal(-0.6 if male else 0.5, 1.0)),
+        thickness=float(np.clip(rng.normal(9.6 if male else 6.4, 2.6), 2.8, 15.5)),
+        density=float(
+            np.clip(rng.uniform(0.12, 1.1) + (0.08 if male else 0.0) - 0.2 * old, 0.08, 1)
+        ),
+        inner=float(np.clip(rng.normal(8.6 if male else 10.4, 2.6), 1.5, 15)),
+        lift=float(np.clip(rng.normal(-0.6 if male else 0.7, 1.7), -3.5, 4.5)),
         taper=float(rng.uniform(0.35, 0.9)),
     )
 
@@ -149,7 +151,7 @@ def _brows(rng: Rng, male: bool, old: float) -> BrowStyle:
 def _make_up(rng: Rng, male: bool) -> MakeUp:
     if male or rng.uniform() < 0.35:
         return MakeUp()
-    strong = rng.beta(1.2, 2.0)
+    strong = rng.beta(1.2, 1.3)
     lips = pick(rng, {"nude": 2, "pink": 2, "red": 1.5, "berry": 1, "brown": 1})
     shades = {"nude": (0.66, 0.42, 0.38), "pink": (0.76, 0.36, 0.42), "red": (0.66, 0.10, 0.13),
               "berry": (0.45, 0.10, 0.22), "brown": (0.42, 0.22, 0.18)}  # fmt: skip
@@ -206,7 +208,7 @@ def _skin(
         amount = rng.gamma(2.0, 0.5) * (0.10 + 0.95 * worn)
         creases[name] = float(min(amount, 1.5))
     creases["nasolabial"] = float(min(0.10 + 0.3 * rng.uniform() + creases["nasolabial"], 1.4))
-    creases["lid_crease"] = float(0.25 + 0.5 * rng.uniform())
+    creases["lid_crease"] = 0.0  # painted by its own amount, at every age
     creases["tear_trough"] = float(min(0.35 * rng.uniform() + 0.8 * creases["tear_trough"], 1.1))
     creases["mentolabial"] = float(0.15 + 0.35 * rng.uniform() + 0.2 * old)
     look = STYLES[style]
@@ -218,22 +220,27 @@ def _skin(
         scalp = float(rng.uniform(0.0, 0.45))
     bald_top = style in ("shaved",) and rng.uniform() < 0.5
     return SkinStyle(
-        melanin=melanin, blood=float(rng.uniform(0.0045, 0.0105)),
-        warmth=float(rng.normal(0, 0.6)), age=old, creases=creases,
+        melanin=melanin, blood=float(rng.uniform(0.0055, 0.0125)),
+        warmth=float(rng.normal(-0.1, 0.55)), age=old, creases=creases,
         redness=float(rng.beta(1.4, 2.2)),
         freckles=float(rng.uniform(0.25, 1.0)) if rng.uniform() < (0.30 if pale else 0.06) else 0.0,
         mottled=float(rng.beta(1.3, 2.5)),
         bags=float(np.clip(rng.beta(1.3, 2.6) + 0.35 * old, 0, 1)),
         moles=int(rng.poisson(1.6 + 1.5 * old)),
-        lip_blood=float(rng.uniform(0.016, 0.050) * (1 - 0.4 * old)),
-        lip_melanin=float(rng.uniform(-0.1, 0.55) + (0.25 if skin_type in ("V", "VI") else 0.0)),
+        lip_blood=float(np.exp(rng.uniform(np.log(0.010), np.log(0.065))) * (1 - 0.4 * old)),
+        lip_melanin=float(rng.uniform(-0.3, 0.9) + (0.25 if skin_type in ("V", "VI") else 0.0)),
         stubble=stubble, stubble_colour=_rgb(hair**GAMMA * 0.7), root_colour=_rgb(root),
         scalp=scalp if style != "bald top" else 0.6,
         raised=raised + (0.0 if look is None else look.raised),
         temples=temples + (0.0 if look is None else look.temples),
         crown=float(1.0 if bald_top else 0.0 if look is None else look.crown),
         brows=_brows(rng, male, old), brow_colour=_rgb(brow**GAMMA * 0.8),
-        gloss=float(rng.beta(2, 2)), make_up=_make_up(rng, male),
+        gloss=float(rng.beta(2, 2)),
+        pattern=tuple(
+            (float(rng.normal(0, 0.26)), float(rng.normal(0, 0.28))) for _ in PATCHES
+        ),
+        socket=float(rng.beta(1.1, 1.8) * (1.4 if melanin < 0.1 else 0.7)), fold=float(rng.beta(1.2, 1.4) * 1.3),
+        make_up=_make_up(rng, male),
     )  # fmt: skip
 
 
