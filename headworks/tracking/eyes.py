@@ -111,7 +111,7 @@ def track_gaze(
 
     Returns:
         Gaze; both eyes look in parallel, and frames without a visible iris (blinks) keep the gaze
-        of their neighbours.
+        of their neighbours. Straight ahead and unseen for a model whose eyes do not turn.
     """
     t = len(state)
     joints = head.joints.double().numpy() + np.einsum(
@@ -120,6 +120,8 @@ def track_gaze(
     direction, weight = np.zeros((t, 2, 2)), np.zeros((t, 2))
     for eye, (joint, corners) in enumerate(zip((3, 4), EYES)):
         own = head.skin_weights[:, joint].numpy() > 0.5
+        if not own.any():
+            continue  # a model whose eyes are painted on its skin does not turn them
         offset = head.template.double().numpy()[own] - head.joints[joint].double().numpy()
         # The iris lies where the eyeball is farthest in front.
         radius = float(np.quantile(offset[:, 2], 0.99))

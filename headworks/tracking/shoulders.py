@@ -33,6 +33,8 @@ def torso_modes(head: HeadModel) -> NDArray[np.int64]:
     """Identity modes that shape neck and torso and leave the head as it is."""
     weights = head.skin_weights.numpy()
     motion = np.square(head.identity_basis.numpy()).sum(2)
+    if not (weights[:, 0] > 0.5).any():
+        return np.zeros(0, np.int64)  # a model that ends at the neck
     on_torso = np.sqrt(motion[:, weights[:, 0] > 0.5].mean(1))
     on_head = np.sqrt(motion[:, weights[:, 0] < 0.05].mean(1))
     return np.flatnonzero(on_head < _MODE_MOTION * on_torso)

@@ -24,6 +24,11 @@ SHIFT = np.array([0.0, -0.021, 0.043])
 """Where our origin lies in the stand-ins' axes, metres."""
 
 IDENTITIES = 5
+EXPRESSIONS = (
+    "browInnerUp", "mouthSmileLeft", "mouthSmileRight", "mouthPucker", "mouthFunnel",
+    "noseSneerLeft",
+)  # fmt: skip
+"""What the first of the FLAME stand-in's expression columns show; the others move nothing."""
 
 
 class Ch:
@@ -71,7 +76,8 @@ def flame_arrays() -> dict[str, np.ndarray]:
     template = head.template.double().numpy() + SHIFT
     shapes = np.zeros((v, 3, IDENTITIES + 100))
     shapes[..., :IDENTITIES] = head.identity_basis[:IDENTITIES].permute(1, 2, 0).numpy()
-    shapes[..., IDENTITIES : IDENTITIES + 6] = head.expression_basis[:6].permute(1, 2, 0).numpy()
+    shown = [head.expression_index(name) for name in EXPRESSIONS]
+    shapes[..., IDENTITIES : IDENTITIES + 6] = head.expression_basis[shown].permute(1, 2, 0).numpy()
     smooth = np.sin(40 * template @ rng.normal(size=(3, 36)))
     correctives = 0.001 * smooth[:, None] * rng.normal(size=(1, 3, 36))
     regressor = np.zeros((5, v))

@@ -222,6 +222,22 @@ def test_basel_modes_are_in_standard_deviations_and_metres(
     assert moved[head.faces[head.landmark_faces[30]]].min() > 0.03
 
 
+@pytest.mark.parametrize("which", ["bfm_2017", "bare_flame"])
+def test_derived_inner_lips_go_with_their_own_lip(
+    request: pytest.FixtureRequest, which: str
+) -> None:
+    head = _get(request, which).head
+    expression, pose = torch.zeros(1, len(head.expression_names)), HeadPose.zeros(1)
+    if which == "bfm_2017":
+        expression[0, 0] = 0.7  # the stand-in's first mode opens the jaw
+    else:
+        pose.jaw[0, 0] = 0.2
+    zero = torch.zeros(1, len(head.identity_basis))
+    opened = head.landmarks(head.vertices(zero, expression, pose))[0]
+    gaps = opened[[61, 62, 63], 1] - opened[[67, 66, 65], 1]
+    assert gaps.min() > 0.005
+
+
 def test_basel_2009_takes_the_expressions_beside_it(folder: Path) -> None:
     from scipy.io import savemat
 

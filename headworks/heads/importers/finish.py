@@ -19,6 +19,8 @@ from headworks.heads.surface import closest_points
 
 Array = NDArray[np.float64]
 _OUTER = ("skin", "scalp", "lips", "eyelids", "ears", "neck", "torso")
+_UPPER_INNER, _LOWER_INNER = (61, 62, 63), (65, 66, 67)
+_JAW = JOINTS.index("jaw")
 _BEHIND_LIPS_M = 0.004
 _EYE_REACH_M, _EYE_SIZE_M = 0.03, 0.04
 _INTEROCULAR_M = (0.05, 0.075)
@@ -137,13 +139,48 @@ def _all_marks(
         allowed = np.ones(len(foreign.faces), bool)
         if "eyes" in foreign.regions:
             allowed &= ~foreign.regions["eyes"][foreign.faces].any(1)
-        ids, bary = closest_points(bend.to_theirs(own), foreign.vertices, foreign.faces, allowed)
-        found |= {i: (int(f), b) for i, f, b in zip(missing, ids, bary, strict=True)}
-        numbers = "all" if len(missing) == 68 else ", ".join(map(str, missing))
+        find = dict(zip(missing, bend.to_theirs(own), strict=True))
+
+        def place(numbers: list[int], some: NDArray[np.bool_]) -> None:
+            if numbers:
+                wanted = np.stack([find[i] for i in numbers])
+                ids, bary = closest_points(wanted, foreign.vertices, foreign.faces, some)
+                found.update({i: (int(f), b) for i, f, b in zip(numbers, ids, bary, strict=True)})
+
+        place([i for i in missing if i not in _UPPER_INNER + _LOWER_INNER], allowed)
+        # Closed lips lie on each other: each is looked for among what moves with its own side.
+        lower = _of_lower_lip(foreign, found)
+        place([i for i in missing if i in _UPPER_INNER], allowed & ~lower)
+        place([i for i in missing if i in _LOWER_INNER], allowed & lower)
+        told = "all" if len(missing) == 68 else ", ".join(map(str, missing))
         notes.append(
-            f"landmarks derived from geometry (the procedural head laid over the model): {numbers}"
+            f"landmarks derived from geometry (the procedural head laid over the model): {told}"
         )
     return [found[i] for i in range(68)]
+
+
+def _of_lower_lip(foreign: Foreign, found: Marks) -> NDArray[np.bool_]:
+    """Which faces go with the lower lip: by jaw weight, by an opening shape, else by height."""
+    faces = foreign.faces
+    upper, lower = (found[i] for i in (51, 57))
+
+    def at(mark: tuple[int, Array], values: NDArray[np.floating]) -> Array:
+        return np.asarray(np.tensordot(mark[1], values[faces[mark[0]]], 1))
+
+    if foreign.skin_weights is not None and (
+        at(lower, foreign.skin_weights[:, _JAW]) > at(upper, foreign.skin_weights[:, _JAW]) + 0.2
+    ):
+        weight = foreign.skin_weights[:, _JAW]
+        middle = (at(upper, weight) + at(lower, weight)) / 2
+        return np.asarray(weight[faces].mean(1) > middle)
+    if len(foreign.expression):
+        apart = np.array([at(lower, shape) - at(upper, shape) for shape in foreign.expression])
+        best = int(np.abs(apart[:, 1]).argmax())
+        shape, axis = foreign.expression[best], apart[best]
+        along = (shape[faces].mean(1) - at(upper, shape)) @ axis
+        return np.asarray(along > 0.5 * axis @ axis)
+    seam = (at(upper, foreign.vertices)[1] + at(lower, foreign.vertices)[1]) / 2
+    return np.asarray(foreign.vertices[faces].mean(1)[:, 1] < seam)
 
 
 def _check_size(points: Array) -> None:

@@ -42,7 +42,7 @@ def sample_identity(sex: Sex, age: float, rng: np.random.Generator) -> np.ndarra
 
 
 def build() -> HeadModel:
-    """The procedural head, made once per process.
+    """The procedural head: from the cache on disk, or made once and put there.
 
     The jaw joint turns chin, lower lip and lower teeth by the skinning weights; the expression
     `jawOpen` is the same movement as a linear shape, for trackers that know no joints.
@@ -55,7 +55,9 @@ def build() -> HeadModel:
 
 @lru_cache(maxsize=1)
 def _built() -> tuple[HeadModel, Population]:
-    return construct()
+    from headworks.heads.procedural import cache
+
+    return cache.built(construct)
 
 
 def construct() -> tuple[HeadModel, Population]:
