@@ -1,162 +1,202 @@
-"""What the engine costs when there is nothing, or much, to do.
+"""What the engine costs when there is nothing, little or much to do, beside plain DVC.
 
-Run: python benchmarks/engine.py [--units 9000]
+Run: python benchmarks/engine.py [--subjects 1000] [--large 10000] [--dvc 1000] [--folder DIR]
 
-Prints: wall time of `headworks run` and `headworks plan` with nothing to do, beside `dvc status`
-on the same workspace and an empty Python process; time of the plan of a synthetic ledger; time per
-computed unit.
+Prints: a run with nothing to do; the plan of a large workspace with its memory, after the caches
+are warm and before; adding one subject to many and to ten; each beside plain DVC with one stage per
+subject. `--large 0` and `--dvc 0` leave those out. Workspaces are written as runs would have left
+them (benchmarks/engine_workspace.py); what is measured are whole processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-TOYS = ROOT / "tests" / "toys"
-sys.path[:0] = [str(ROOT), str(TOYS)]
+from engine_workspace import ROOT, TOYS, build
+
+PYTHON = sys.executable
 
 
-def seconds(call: Callable[[], object], repeats: int = 3) -> float:
-    """Median wall time."""
-    times = []
-    for _ in range(repeats):
-        clock = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - clock)
-    return statistics.median(times)
-
-
-def process(folder: Path, *arguments: str) -> Callable[[], object]:
-    """A call that runs Python with these arguments."""
-    environment = {
+def environment(registry: str) -> dict[str, str]:
+    """Variables under which the toy stages are found."""
+    return {
         **os.environ,
-        "PYTHONPATH": str(TOYS),
-        "HEADWORKS_REGISTRY": "toystages:STAGES",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{TOYS}",
+        "HEADWORKS_REGISTRY": registry,
+        "HEADWORKS_RESERVE_MB": "1",
         "DVC_NO_ANALYTICS": "1",
     }
-    command = [sys.executable, *arguments]
-    return lambda: subprocess.run(
-        command, cwd=folder, env=environment, check=True, capture_output=True
+
+
+def measure(
+    folder: Path, *arguments: str, registry: str = "toystages.chain:STAGES"
+) -> tuple[float, float, float]:
+    """Run Python with these arguments.
+
+    Returns:
+        Wall seconds, CPU seconds, peak memory in MB.
+    """
+    clock = time.perf_counter()
+    process = subprocess.Popen(
+        [PYTHON, *arguments],
+        cwd=folder,
+        env=environment(registry),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{arguments}: exit code {process.returncode}\n{said.decode()}")
+    wall = time.perf_counter() - clock
+    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def show(what: str, folder: Path, *arguments: str, repeats: int = 3) -> float:
+    """Measure some times and print medians.
+
+    Returns:
+        Median wall seconds.
+    """
+    rows = [measure(folder, *arguments) for _ in range(repeats)]
+    wall, cpu, memory = (statistics.median(column) for column in zip(*rows))
+    print(f"{what:58} {wall:7.2f} s  {cpu:7.2f} s CPU  {memory:6.0f} MB", flush=True)
+    return wall
+
+
+HEADWORKS = ("-m", "pipelines.cli")
+
+
+def nothing_to_do(folder: Path, subjects: int) -> None:
+    """A run and a plan of a workspace that is up to date."""
+    units = 9 * subjects
+    if not (folder / ".dvc").is_dir():
+        build(folder, subjects)
+    words = f"{subjects} subjects ({units} units)"
+    show(f"{words}: first plan", folder, *HEADWORKS, "plan", repeats=1)
+    show(f"{words}: plan", folder, *HEADWORKS, "plan")
+    show(f"{words}: run, nothing to do", folder, *HEADWORKS, "run")
+
+
+def one_more(folder: Path, name: str) -> float:
+    """Add a subject and run.
+
+    Returns:
+        Wall seconds of `add` and `run` together.
+    """
+    clip = folder / "new.mp4"
+    clip.write_bytes(name.encode() * 10)
+    code = (
+        "import sys; from pathlib import Path; from pipelines.layout import Layout;"
+        "from pipelines.subjects import add_subject;"
+        "add_subject(Layout(Path.cwd()), sys.argv[1], [Path('new.mp4')])"
+    )
+    added, _, _ = measure(folder, "-c", code, name)
+    ran, _, _ = measure(folder, *HEADWORKS, "run", "--orchestrator", "none", "--jobs", "1")
+    return added + ran
+
+
+def adding(folder: Path, few: int, many: int, tracked: bool) -> None:
+    """One subject more, beside few and beside many."""
+    times = {}
+    words = ", dvc.lock kept up to date" if tracked else ""
+    for count in (few, many):
+        place = folder / f"add{count}{'t' if tracked else ''}"
+        build(place, count, tracked)
+        one_more(place, "warm")
+        times[count] = statistics.median(one_more(place, f"x{n}") for n in range(3))
+        print(f"one subject more beside {count:5}{words}: {times[count]:7.2f} s", flush=True)
+    print(f"ratio {times[many] / times[few]:.2f}")
+
+
+def dvc_workspace(folder: Path, subjects: int) -> None:
+    """Plain DVC with one stage per subject, up to date."""
+    import hashlib
+
+    (folder / ".dvc").mkdir(parents=True)
+    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    (folder / "raw").mkdir()
+    (folder / "out").mkdir()
+    stages, lock = [], ["schema: '2.0'", "stages:"]
+    for n in range(subjects):
+        data = f"capture {n}".encode()
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        (folder / "raw" / f"s{n}").write_bytes(data)
+        (folder / "out" / f"s{n}").write_bytes(data)
+        cached = folder / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.write_bytes(data)
+        cached.chmod(0o444)
+        stages.append(f"s{n}")
+        command = f"cp raw/s{n} out/s{n}"
+        lock += [f"  fit@s{n}:", f"    cmd: {command}", "    deps:"]
+        lock += [f"    - path: raw/s{n}", "      hash: md5", f"      md5: {md5}"]
+        lock += [f"      size: {len(data)}", "    outs:", f"    - path: out/s{n}"]
+        lock += ["      hash: md5", f"      md5: {md5}", f"      size: {len(data)}"]
+    (folder / "dvc.lock").write_text("\n".join(lock) + "\n")
+    _dvc_stages(folder, stages)
+
+
+def _dvc_stages(folder: Path, names: list[str]) -> None:
+    (folder / "dvc.yaml").write_text(
+        f"stages:\n  fit:\n    foreach: {json.dumps(names)}\n    do:\n"
+        "      cmd: cp raw/${item} out/${item}\n      deps: ['raw/${item}']\n"
+        "      outs: ['out/${item}']\n"
     )
 
 
-def no_op(folder: Path, subjects: int) -> None:
-    """A workspace of toy stages: a first run, then nothing to do."""
-    import toystages
-
-    from pipelines.run import Options, run
-    from pipelines.setup import init_workspace
-    from pipelines.subjects import add_subject
-    from pipelines.workspace import Workspace
-
-    os.environ["PYTHONPATH"] = str(TOYS)
-    workspace = Workspace(folder, toystages.STAGES)
-    init_workspace(workspace)
-    for n in range(subjects):
-        clip = folder / "clip.mp4"
-        clip.write_bytes(f"{n}".encode() * 100)
-        add_subject(workspace.layout, f"s{n}", [clip] if n else [_photo(folder)])
-    clock = time.perf_counter()
-    summary = run(Workspace(folder, toystages.STAGES), Options(orchestrator="none"))
-    first = time.perf_counter() - clock
-    count = summary.count("ran")
-    print(f"first run of {count} units: {first:.2f} s, {first / count * 1e3:.0f} ms per unit")
-    empty = seconds(process(folder, "-c", "pass"))
-    dvc = seconds(process(folder, "-m", "dvc", "status"))
-    print(f"empty Python process            {empty:6.2f} s")
-    for verb in ("run", "plan", "--help"):
-        took = seconds(process(folder, "-m", "pipelines.cli", verb))
-        words = f"{took / empty:5.1f} x Python, {took / dvc:4.2f} x dvc status"
-        print(f"headworks {verb:6} nothing to do  {took:6.2f} s   {words}")
-    print(f"dvc status                      {dvc:6.2f} s")
-
-
-def _photo(folder: Path) -> Path:
-    path = folder / "photo.png"
-    path.write_bytes(b"photo")
-    return path
-
-
-def big_plan(folder: Path, units: int) -> None:
-    """The plan of a ledger of many units, built without computing them."""
-    import toystages
-
-    from pipelines.keys import recipe, recipe_key
-    from pipelines.ledger import Ledger
-    from pipelines.params import load_params
-    from pipelines.plan import Graph, Planner, make_plan
-    from pipelines.subjects import Subject
-
-    registry = toystages.STAGES
-    subjects = {
-        f"s{n}": Subject(f"s{n}", "clip" if n else "photo", f"{n:032x}.dir", {})
-        for n in range(units // 3)
-    }
-    graph = Graph(registry, subjects)
-    params = load_params(folder / "absent.yaml", registry)
-    code = {stage.name: "c" * 64 for stage in registry}
-    ledger = Ledger(folder / "ledger")
-    oids: dict[tuple[str, str], str] = {}
-    published: dict[tuple[str, str], str] = {}
-    sync, os.fsync = os.fsync, lambda handle: None  # type: ignore[assignment]
-    for number, (unit, deps) in enumerate(graph.deps.items()):
-        rows = [
-            (d.role, d.member, oids[d.unit] if d.unit else subjects[unit.subject].oid) for d in deps
-        ]
-        made = recipe(unit.stage, 1, "c" * 64, params.section(unit.stage), params.seed, rows)
-        oids[unit] = published[unit] = f"{number:032x}.dir"
-        ledger.append(
-            "ok",
-            key=recipe_key(made),
-            stage=unit.stage,
-            subject=unit.subject,
-            version=1,
-            code="c" * 64,
-            params_json="{}",
-            seed=0,
-            inputs=made["inputs"],
-            out_oid=oids[unit],
-        )
-    os.fsync = sync
-    ledger.close()
-    ledger.compact()
-
-    def plan() -> None:
-        planner = Planner(
-            graph=graph,
-            params=params,
-            ledger=Ledger(folder / "ledger").refresh(),
-            code=code,
-            whole=lambda oid: True,
-            published=lambda stage, subject: published[stage, subject],
-        )
-        decisions = make_plan(planner)
-        assert {d.state for d in decisions.values()} == {"ok"}
-
-    took = seconds(plan)
-    empty = seconds(process(folder, "-c", "pass"))
-    words = f"{took / empty:.1f} x an empty Python process"
-    print(f"ledger and plan of {len(graph.deps)} units: {took:.2f} s, {words}")
+def dvc_adding(folder: Path, few: int, many: int) -> None:
+    """The same with plain DVC."""
+    times = {}
+    for count in (few, many):
+        place = folder / f"dvc{count}"
+        dvc_workspace(place, count)
+        show(f"DVC, {count} subjects in {count} stages: repro, nothing to do", place,
+             "-m", "dvc", "repro", "-q", repeats=1)  # fmt: skip
+        show(f"DVC, {count} subjects in {count} stages: status", place,
+             "-m", "dvc", "status", "-q", repeats=1)  # fmt: skip
+        (place / "raw" / "new").write_bytes(b"new")
+        _dvc_stages(place, [*(f"s{n}" for n in range(count)), "new"])
+        times[count], _, _ = measure(place, "-m", "dvc", "repro", "-q")
+        print(f"DVC, one subject more beside {count:5}: {times[count]:7.2f} s", flush=True)
+    print(f"DVC, ratio {times[many] / times[few]:.2f}")
 
 
 def main() -> None:
     """Print it all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--units", type=int, default=9000)
-    parser.add_argument("--subjects", type=int, default=10)
+    parser.add_argument("--subjects", type=int, default=1000)
+    parser.add_argument("--large", type=int, default=10_000, help="subjects of the large plan")
+    parser.add_argument("--dvc", type=int, default=1000, help="subjects of plain DVC")
+    parser.add_argument("--folder", type=Path, help="where to work; kept, so that it is built once")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        no_op(Path(folder), arguments.subjects)
-    with tempfile.TemporaryDirectory() as folder:
-        big_plan(Path(folder), arguments.units)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        folder.mkdir(exist_ok=True)
+        show("an empty Python process", folder, "-c", "pass")
+        nothing_to_do(folder / "some", arguments.subjects)
+        for tracked in (False, True):
+            adding(folder, 10, arguments.subjects, tracked)
+        if arguments.large:
+            large = folder / "large"
+            units = 9 * arguments.large
+            if not (large / ".headworks" / "ledger" / "base-1.parquet").is_file():
+                build(large, arguments.large)
+            words = f"{arguments.large} subjects ({units} units)"
+            show(f"{words}: first plan", large, *HEADWORKS, "plan", repeats=1)
+            show(f"{words}: plan", large, *HEADWORKS, "plan")
+        if arguments.dvc:
+            dvc_adding(folder, 10, arguments.dvc)
 
 
 if __name__ == "__main__":

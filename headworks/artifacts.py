@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 META = "artifact.json"
 _SHARD_BYTES = 32 * 2**20
+# What zarr and its codecs raise on damaged metadata, chunks and checksums.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError)
 
 
 def canonical_json(value: object) -> str:
@@ -110,7 +112,7 @@ def open_arrays(path: Path) -> Any:
 
     try:
         return zarr.open_group(store=str(path), mode="r", zarr_format=3)
-    except (FileNotFoundError, ValueError) as error:
+    except _DAMAGE as error:
         raise ArtifactError(f"{path}: not a Zarr group ({error}); run the stage again") from None
 
 
@@ -124,14 +126,22 @@ def read_array(path: Path, name: str, shape: tuple[int | None, ...] | None = Non
         ArtifactError: when absent or of another shape.
     """
     group = open_arrays(path)
-    if name not in group:
-        raise ArtifactError(f"{path}: holds no array {name!r}; it has {sorted(group.array_keys())}")
-    array = np.asarray(group[name][...])
-    if shape is not None and (
-        array.ndim != len(shape) or any(w not in (None, n) for w, n in zip(shape, array.shape))
-    ):
-        raise ArtifactError(f"{path}/{name}: expected shape {shape}, got {array.shape}")
-    return array
+    try:
+        if name not in group:
+            have = sorted(group.array_keys())
+            raise ArtifactError(f"{path}: holds no array {name!r}; it has {have}")
+        stored = group[name]
+        # Before reading: a damaged description may claim any size.
+        if shape is not None and (
+            len(stored.shape) != len(shape)
+            or any(w not in (None, n) for w, n in zip(shape, stored.shape))
+        ):
+            raise ArtifactError(f"{path}/{name}: expected shape {shape}, got {stored.shape}")
+        return np.asarray(stored[...])
+    except _DAMAGE as error:
+        raise ArtifactError(
+            f"{path}/{name}: cannot be read ({error}); headworks verify says what is damaged"
+        ) from None
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:

@@ -10,10 +10,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from pipelines.cluster import DaskPool
 from pipelines.keys import unit_seed
 from pipelines.options import Options, Reporter
 from pipelines.plan import Decision, Planner, Unit
-from pipelines.pool import Pool, WorkerLostError
+from pipelines.pool import Pool, UnitTimeoutError, WorkerLostError
 from pipelines.provenance import provenance
 from pipelines.unit import Spec
 from pipelines.workspace import Workspace
@@ -40,16 +41,24 @@ class Attempts:
         reporter: Reporter,
     ) -> None:
         cpus = os.cpu_count() or 1
-        self.jobs = options.jobs or cpus
-        self.threads = max(1, cpus // self.jobs)
+        self.pool: Pool | DaskPool
+        if options.cluster:
+            self.pool = DaskPool(workspace.layout.root, options.cluster)
+            for stage in workspace.registry:
+                self.pool.require(stage.name, stage.resources)
+            self.jobs, self.threads = options.jobs or self.pool.slots, 1
+        else:
+            self.jobs = options.jobs or cpus
+            self.threads = max(1, cpus // self.jobs)
+            self.pool = Pool(workspace.layout.root, self.jobs, self.threads)
         self.run_id = run_id
         self.stopping = threading.Event()
         self._workspace = workspace
         self._planner = planner
         self._forced = planner.forced
         self._reporter = reporter
+        self._timeout_s = options.timeout_s
         self._provenance = provenance(workspace.layout)
-        self.pool = Pool(workspace.layout.root, self.jobs, self.threads)
 
     def spec(self, decision: Decision, attempt: int) -> Spec:
         """What a worker needs to know."""
@@ -80,6 +89,8 @@ class Attempts:
             "collected": sorted({wanted.role for wanted in stage.inputs if wanted.collect}),
             "missing": decision.missing,
             "threads": self.threads,
+            "resources": dict(stage.resources),
+            "timeout_s": self._timeout_s or stage.timeout_s,
             "force": unit in self._forced,
             "packages": self._workspace.packages,
             "provenance": self._provenance,
@@ -105,6 +116,8 @@ class Attempts:
                 if self.stopping.is_set():
                     continue
                 result = {"status": "failed", "class": "lost", "message": str(error)}
+            except UnitTimeoutError as error:
+                result = {"status": "failed", "class": "timeout", "message": str(error)}
             if result["status"] != "busy":
                 result["log"] = spec["log"]
                 return result
@@ -123,11 +136,10 @@ class Attempts:
 
 def may_retry(result: dict[str, Any], attempt: int) -> bool:
     """Whether a failure may pass when tried again."""
-    return (
-        result["status"] == "failed"
-        and result["class"] in ("transient", "lost", "oom")
-        and attempt <= RETRIES
-    )
+    if result["status"] != "failed":
+        return False
+    limit = {"transient": RETRIES, "lost": RETRIES, "oom": RETRIES, "timeout": 1}
+    return attempt <= limit.get(result["class"], 0)
 
 
 def backoff_s(attempt: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from headworks.errors import HeadworksError
-from pipelines import cli_audit, cli_share
+from pipelines import cli_audit, cli_care, cli_heads, cli_share
 from pipelines.console import app, say, say_json, workspace_here
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 Positional = tyro.conf.Positional
-COMMANDS = (cli_audit, cli_share)
+COMMANDS = (cli_audit, cli_care, cli_heads, cli_share)
 """Modules whose import adds commands."""
 
 
@@ -57,7 +58,10 @@ def add(
     from pipelines.subjects import add_subject, probe
 
     workspace = workspace_here()
+    made = not (workspace.layout.root / ".dvc" / "config").is_file()
     ensure_workspace(workspace)
+    if made:
+        say(f"made a workspace of {workspace.layout.root}")
     kind = SYNTHETIC_KINDS[synthetic] if synthetic else None
     subject = add_subject(workspace.layout, name, paths, kind, seed, consent, licence, probe)
     say(f"{subject.name}: {subject.kind}, {subject.oid}")
@@ -94,8 +98,15 @@ def plan(
         return 0
     for line in plan_text(decisions):
         say(line)
-    work = any(d.state in ("run", "maybe", "restore") for d in decisions.values())
-    say("next: headworks run" if work else "next: headworks status   (nothing to do)")
+    states = {d.state for d in decisions.values()}
+    if not decisions:
+        say("next: headworks add NAME PHOTO|FOLDER|CLIP   (or: headworks demo)")
+    elif states & {"run", "maybe", "restore"}:
+        say("next: headworks run")
+    elif "failed" in states:
+        say("next: headworks run --retry-failed   (when the cause is mended)")
+    else:
+        say("next: headworks status   (nothing to do)")
     return 0
 
 
@@ -110,6 +121,8 @@ def run(
     orchestrator: Literal["prefect", "none"] | None = None,
     from_dvc: bool = False,
     lineage: str | None = None,
+    timeout: float = 0.0,
+    cluster: str | None = None,
     json: bool = False,
 ) -> int:
     """Compute what is stale, restore what is known, leave the rest.
@@ -125,6 +138,10 @@ def run(
             happens under `dvc repro`, which would start a server for every stage).
         from_dvc: called by `dvc repro`: this stage alone, dvc.lock left to DVC.
         lineage: file or http(s) URL for OpenLineage events; HEADWORKS_LINEAGE names one, too.
+        timeout: seconds that a unit may take before it is ended and tried once more; 0 = what its
+            stage says.
+        cluster: address of a Dask scheduler (tcp://host:8786) whose workers compute; all of them
+            see the workspace under the same path. HEADWORKS_CLUSTER names one, too.
         json: print the summary for machines.
     """
     from pipelines.options import Options
@@ -138,6 +155,8 @@ def run(
         overrides=set_,
         orchestrator=orchestrator or ("none" if from_dvc else "prefect"),
         only=from_dvc,
+        timeout_s=timeout,
+        cluster=cluster or os.environ.get("HEADWORKS_CLUSTER"),
         lineage=lineage or os.environ.get("HEADWORKS_LINEAGE"),
     )
     return _run(workspace_here(), options, json)
@@ -153,6 +172,8 @@ def _run(workspace: Workspace, options: Any, json: bool) -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    if options.timeout_s < 0:
+        raise HeadworksError("--timeout: seconds, 0 or more")
     if options.jobs < 0:
         raise HeadworksError("--jobs: 0 (one per CPU) or more")
     if options.only:
@@ -170,40 +191,28 @@ def _run(workspace: Workspace, options: Any, json: bool) -> int:
 
 
 @app.command(name="status")
-def status(json: bool = False) -> int:
+def status(watch: bool = False, json: bool = False) -> int:
     """Say what there is: subjects, states per stage, touched files, the ledger.
 
     Args:
+        watch: look on while a run is going on (from another terminal): progress, time left, cache
+            hits.
         json: for machines.
     """
     from pipelines.show import status_json, status_text
 
     workspace = workspace_here()
+    if watch:
+        from pipelines.show import show_again
+        from pipelines.watch import watch as look
+
+        show_again(look(workspace.layout), sys.stdout)
     if json:
         say_json(status_json(workspace))
         return 0
     for line in status_text(workspace):
         say(line)
     return 0
-
-
-@app.command(name="doctor")
-def doctor(json: bool = False) -> int:
-    """Check versions, disk, cache, ledger and weights, and say what to do.
-
-    Args:
-        json: for machines.
-    """
-    from pipelines.doctor import checks
-
-    found = checks(workspace_here())
-    if json:
-        say_json([{"level": level, "what": what, "text": text} for level, what, text in found])
-    else:
-        for level, what, text in found:
-            say(f"{level:5} {what:12} {text}")
-        say("next: headworks run")
-    return 1 if any(level == "fail" for level, _, _ in found) else 0
 
 
 @app.command(name="demo")
@@ -257,6 +266,8 @@ def _guard(call: Callable[[], Any]) -> int:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `headworks`."""
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    # Plans are many small objects that all live to the end: looking for cycles costs a third.
+    gc.set_threshold(200_000, 50, 50)
     config = (
         tyro.conf.OmitArgPrefixes,
         tyro.conf.FlagCreatePairsOff,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from headworks.errors import HeadworksError
 from pipelines.canon import digest
-from pipelines.files import write_atomic
+from pipelines.files import read_cache, write_cache
 
 _DATA_SUFFIXES = {".html", ".css", ".js", ".j2", ".json", ".glsl", ".cu", ".cpp", ".h", ".txt"}
 
@@ -111,6 +111,10 @@ class CodeIndex:
 
     def __init__(self, packages: Iterable[str], cache: Path | None = None) -> None:
         self._roots: dict[str, Path] = {}
+        self._files: dict[str, Path | None] = {}
+        self._parsed: dict[str, tuple[str, list[str]]] = {}
+        self._data: dict[str, dict[str, str]] = {}
+        self._closures: dict[str, dict[str, str]] = {}
         for name in sorted(set(packages)):
             spec = importlib.util.find_spec(name)
             if spec is None:
@@ -120,16 +124,16 @@ class CodeIndex:
             elif spec.origin:
                 self._roots[name] = Path(spec.origin)
         self._cache_path = cache
-        self._cache: dict[str, list[object]] = {}
+        self._cache: dict[str, Any] = read_cache(cache) if cache is not None else {}
         self._dirty = False
-        if cache is not None:
-            try:
-                self._cache = json.loads(cache.read_text())
-            except (OSError, ValueError):
-                self._cache = {}
 
     def file(self, module: str) -> Path | None:
         """Source of a first-party module, None where there is none of that name."""
+        if module not in self._files:
+            self._files[module] = self._find(module)
+        return self._files[module]
+
+    def _find(self, module: str) -> Path | None:
         top, *rest = module.split(".")
         root = self._roots.get(top)
         if root is None or any(not part for part in rest):
@@ -146,8 +150,8 @@ class CodeIndex:
         stat = path.stat()
         stamp = [_FORM, stat.st_size, stat.st_mtime_ns, module]
         known = self._cache.get(str(path))
-        if known and known[0] == stamp:
-            return str(known[1]), list(known[2])  # type: ignore[call-overload]
+        if isinstance(known, list) and len(known) == 3 and known[0] == stamp:
+            return str(known[1]), list(known[2])
         source = path.read_text(encoding="utf-8")
         try:
             tree = ast.parse(source)
@@ -176,6 +180,8 @@ class CodeIndex:
         Raises:
             HeadworksError: when the module is absent or a source cannot be parsed.
         """
+        if module in self._closures:
+            return self._closures[module]
         if self.file(module) is None:
             raise HeadworksError(f"no module {module!r} below {sorted(self._roots)}")
         found: dict[str, str] = {}
@@ -188,10 +194,14 @@ class CodeIndex:
                 path = self.file(current)
                 if path is None or current in found:
                     continue
-                found[current], names = self._parse(path, current)
+                if current not in self._parsed:
+                    self._parsed[current] = self._parse(path, current)
+                    if path.name == "__init__.py":
+                        self._data[current] = self._data_files(current, path.parent)
+                found[current], names = self._parsed[current]
                 todo.extend(names)
-                if path.name == "__init__.py":
-                    found.update(self._data_files(current, path.parent))
+                found.update(self._data.get(current, {}))
+        self._closures[module] = found
         return found
 
     @staticmethod
@@ -217,5 +227,5 @@ class CodeIndex:
     def save(self, tmp: Path) -> None:
         """Keep the parsed sources for the next run."""
         if self._dirty and self._cache_path is not None:
-            write_atomic(self._cache_path, json.dumps(self._cache).encode(), tmp)
+            write_cache(self._cache_path, self._cache, tmp)
             self._dirty = False

@@ -9,9 +9,14 @@ from importlib import metadata
 from pathlib import Path
 
 from headworks.dlib_models import model_file
-from headworks.errors import WeightsError
+from headworks.errors import HeadworksError, WeightsError
 from pipelines.dvcsync import dvc_yaml
+from pipelines.files import sweep
+from pipelines.forget import journal
+from pipelines.ledger import Ledger
 from pipelines.locks import Lock
+from pipelines.rebuild import rebuild
+from pipelines.verify import mend, verify
 from pipelines.workspace import Workspace
 
 Check = tuple[str, str, str]
@@ -85,12 +90,97 @@ def _workspace_checks(workspace: Workspace) -> list[Check]:
     workspace.params()
     found.append(("ok", "params.yaml", "valid" if layout.params.is_file() else "absent: defaults"))
     ledger = workspace.ledger.refresh()
-    level = "warn" if ledger.torn else "ok"
-    found.append((level, "ledger", f"{ledger.events} events, {ledger.torn} torn lines"))
+    found += _ledger_checks(workspace, ledger)
+    found += _leftovers(workspace)
     absent = layout.objects.stat().st_dev != layout.staging.stat().st_dev
     text = "lies on another file system than .headworks: outputs are copied" if absent else "ok"
     found.append(("warn" if absent else "ok", "cache", text))
     return found
+
+
+def _ledger_checks(workspace: Workspace, ledger: Ledger) -> list[Check]:
+    layout = workspace.layout
+    found: list[Check] = []
+    words = f"{ledger.events} events"
+    if ledger.torn:
+        words += (
+            f", {ledger.torn} lines or tables that cannot be read: what only they told is computed "
+            "again, or taken from manifests with: headworks doctor --mend"
+        )
+    found.append(("warn" if ledger.torn else "ok", "ledger", words))
+    manifests = sum(
+        len(list((layout.data / stage.name).glob("*.manifest.json")))
+        for stage in workspace.registry
+    )
+    if manifests and not ledger.outputs():
+        text = f"empty beside {manifests} manifests; headworks doctor --mend takes it from them"
+        found.append(("fail", "ledger", text))
+    return found
+
+
+def _leftovers(workspace: Workspace) -> list[Check]:
+    """What interrupted work left behind."""
+    layout = workspace.layout
+    found: list[Check] = []
+    folders = (layout.staging, layout.tmp, layout.trash)
+    count = sum(len(list(folder.iterdir())) for folder in folders if folder.is_dir())
+    if count:
+        found.append(("ok", "leftovers", f"{count} unfinished folders; the next run sweeps them"))
+    if journal(layout).exists():
+        found.append(("fail", "forget", "was interrupted; headworks forget NAME --yes ends it"))
+    for name in workspace.forgotten():
+        text = f"consent for {name} was withdrawn; headworks forget {name} --yes"
+        found.append(("fail", "forget", text))
+    quarantine = layout.hidden / "quarantine"
+    if quarantine.is_dir():
+        count = len(list(quarantine.iterdir()))
+        text = f"{count} damaged objects were put aside; headworks gc --yes removes them"
+        found.append(("warn", "quarantine", text))
+    for folder in (layout.root, layout.objects, layout.hidden, layout.data):
+        if not os.access(folder, os.W_OK):
+            found.append(("fail", "rights", f"{folder} cannot be written to"))
+    return found
+
+
+def sampled(workspace: Workspace, fraction: float = 0.01) -> Check:
+    """A few stored results read and hashed: a disk that rots shows early."""
+    report = verify(workspace, sample=fraction)
+    if report.damage:
+        text = f"{len(report.damage)} damaged in a sample; headworks doctor --mend mends all"
+        return ("fail", "objects", text)
+    return ("ok", "objects", f"{report.objects} objects of {report.results} results read: whole")
+
+
+def mend_all(workspace: Workspace) -> list[str]:
+    """Mend what can be mended without computing: ledger, cache, published folders, leftovers.
+
+    Args:
+        workspace: where; no run may be going on.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        HeadworksError: a run is going on.
+    """
+    layout = workspace.layout
+    layout.require()
+    layout.make()
+    with Lock(layout.locks / "runs", wait=False) as lock:
+        if not lock.held:
+            raise HeadworksError("a run is going on here; mend when it has ended")
+        lines = []
+        swept = sum(sweep(folder) for folder in (layout.staging, layout.tmp, layout.trash))
+        if swept:
+            lines.append(f"removed {swept} unfinished folders")
+        torn = workspace.ledger.refresh().torn
+        lines += rebuild(workspace)
+        lines += mend(workspace, verify(workspace, everything=True))
+        workspace.ledger.close()
+        if torn:
+            workspace.ledger.seal()
+            lines.append(f"wrote the ledger anew without {torn} torn lines")
+    return lines or ["nothing to mend"]
 
 
 def _weights() -> list[Check]:
@@ -122,4 +212,7 @@ def checks(workspace: Workspace) -> list[Check]:
     Returns:
         (level, what, words) each; "fail" means that something will not work.
     """
-    return [*_versions(), *_machine(workspace), *_workspace_checks(workspace), *_weights()]
+    found = [*_versions(), *_machine(workspace), *_workspace_checks(workspace), *_weights()]
+    if (workspace.layout.root / ".dvc" / "config").is_file():
+        found.append(sampled(workspace))
+    return found

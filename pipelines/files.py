@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import shutil
 import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def fault(step: str) -> None:
@@ -61,6 +64,21 @@ def write_atomic(path: Path, data: bytes, tmp: Path) -> None:
     sync_folder(path.parent)
 
 
+def read_cache(path: Path) -> dict[str, Any]:
+    """A JSON object that only saves time: empty where it is absent or damaged."""
+    try:
+        body = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def write_cache(path: Path, body: dict[str, Any], tmp: Path) -> None:
+    """Keep what only saves time; where it cannot be kept, time is what is lost."""
+    with contextlib.suppress(OSError):
+        write_atomic(path, json.dumps(body).encode(), tmp)
+
+
 def private_folder(parent: Path, label: str) -> Path:
     """A fresh folder named after this process, so that a later run can sweep what it left."""
     folder = parent / f"{label}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
@@ -68,7 +86,8 @@ def private_folder(parent: Path, label: str) -> Path:
     return folder
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -89,7 +108,7 @@ def sweep(parent: Path) -> int:
         return 0
     for entry in list(parent.iterdir()):
         parts = entry.name.rsplit(".", 2)
-        if len(parts) == 3 and parts[1].isdigit() and _alive(int(parts[1])):
+        if len(parts) == 3 and parts[1].isdigit() and alive(int(parts[1])):
             continue
         remove(entry)
         count += 1

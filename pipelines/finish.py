@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
     from pipelines.plan import Decision, Planner, Unit
 
 
-def write_indexes(workspace: Workspace, planner: Planner) -> dict[str, dict[str, str]]:
+def write_indexes(
+    workspace: Workspace, planner: Planner, decisions: Mapping[Unit, Decision] | None = None
+) -> dict[str, dict[str, str]]:
     """Bring every `_index.json` in line with what is published.
+
+    Args:
+        workspace: where. planner: of the run. decisions: what the run knows to be published.
 
     Returns:
         stage -> member -> oid.
@@ -33,7 +39,11 @@ def write_indexes(workspace: Workspace, planner: Planner) -> dict[str, dict[str,
     layout = workspace.layout
     found: dict[str, dict[str, str]] = {stage.name: {} for stage in workspace.registry}
     for unit in planner.graph.deps:
-        oid = published_oid(layout, unit.stage, unit.subject)
+        known = (decisions or {}).get(unit)
+        if known is not None and known.state == "ok":
+            oid = known.oid
+        else:
+            oid = published_oid(layout, unit.stage, unit.subject)
         if oid is not None:
             found[unit.stage][unit.subject] = oid
     for stage, members in found.items():
@@ -166,7 +176,7 @@ def finish(
     """All of the above, then dvc.lock."""
     workspace.layout.make()
     remove_leftovers(workspace, planner)
-    members = write_indexes(workspace, planner)
+    members = write_indexes(workspace, planner, None if options.only else decisions)
     publish_report(workspace, planner, members, summary)
     if options.only:
         return

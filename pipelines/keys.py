@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headworks.seeds import derive_seed
-from pipelines.canon import digest
+from pipelines.canon import canonical_json, digest
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.:-]*").fullmatch
 InputRow = tuple[str, str, str]
 """(role, member, oid); member is "" where the unit's own subject is meant."""
 
@@ -51,6 +55,29 @@ def recipe(
 def recipe_key(made_of: dict[str, Any]) -> str:
     """`k1` and 64 hexadecimal digits."""
     return "k1" + digest("recipe", made_of)
+
+
+class KeyMaker:
+    """Keys of many recipes that differ in their inputs only; the same as `recipe_key` gives.
+
+    Args:
+        made_of: a recipe; its inputs do not matter.
+    """
+
+    def __init__(self, made_of: Mapping[str, Any]) -> None:
+        mark = "\x00inputs\x00"
+        text = canonical_json(["recipe", {**made_of, "inputs": mark}])
+        self._before, self._after = text.split(json.dumps(mark), 1)
+
+    def key(self, inputs: Iterable[Iterable[str]]) -> str:
+        """The key with these inputs (sorted)."""
+        rows = [list(row) for row in inputs]
+        if all(_PLAIN(part) for row in rows for part in row):
+            text = ",".join(['["' + '","'.join(row) + '"]' for row in rows])
+        else:
+            text = canonical_json(rows)[1:-1]
+        whole = f"{self._before}[{text}]{self._after}"
+        return "k1" + hashlib.sha256(whole.encode()).hexdigest()
 
 
 def unit_seed(made_of: dict[str, Any]) -> int:

@@ -55,11 +55,13 @@ class Ledger:
         self._failures: dict[str, tuple[str, str, str]] = {}
         self._claims: dict[UnitName, str] = {}
         self._rows: dict[str, Row] = {}
+        self._places: dict[str, int] = {}
         self._seen: set[str] = set()
         self.raws: dict[str, dict[str, Any]] = {}
         self.accepted: dict[tuple[str, str], dict[str, Any]] = {}
         self.tombstones: list[dict[str, Any]] = []
         self._withdrawn: dict[str, str] = {}
+        self._collected: dict[str, str] = {}
         self._finished: dict[str, str] = {}
         self._tails = {}
         self.torn = 0
@@ -114,8 +116,10 @@ class Ledger:
             self._frame.get_column(name).to_list() if name in have else [None] * len(self._frame)
             for name in wanted
         ]
-        for event, kind, *fields in zip(*columns):
+        for place, (event, kind, *fields) in enumerate(zip(*columns)):
             self._take(event, kind, *fields)
+            if kind == "ok" and fields[0] is not None:
+                self._places[fields[0]] = place
 
     def _take(
         self,
@@ -170,6 +174,9 @@ class Ledger:
             self.tombstones.append(told)
             for key in told.get("withdrawn", ()):
                 self._withdrawn[key] = max(told["when"], self._withdrawn.get(key, ""))
+        elif kind == "collected":
+            for key in told["keys"]:
+                self._collected[key] = max(told["when"], self._collected.get(key, ""))
 
     def _read_segments(self) -> None:
         if not self._segments.is_dir():
@@ -193,8 +200,17 @@ class Ledger:
                     self._rows[row["key"]] = row
 
     def oid(self, key: str) -> str | None:
-        """Output of a recipe, None where it was never computed, or was withdrawn."""
-        return None if self.withdrawn(key) else self._oids.get(key)
+        """Output of a recipe, None where it was never computed, or withdrawn or collected since."""
+        return self._oids.get(key) if self._stored(key) else None
+
+    def finished(self, key: str) -> str:
+        """When a recipe's result was finished (ISO 8601; empty where it is not known)."""
+        return self._finished.get(key, "")
+
+    def _stored(self, key: str) -> bool:
+        collected = self._collected.get(key)
+        gone = collected is not None and self.finished(key) <= collected
+        return not gone and not self.withdrawn(key)
 
     def withdrawn(self, key: str) -> bool:
         """Whether a result was trained with data that was withdrawn since."""
@@ -223,8 +239,8 @@ class Ledger:
         return dict(self._claims)
 
     def outputs(self) -> dict[str, str]:
-        """All recipes with their outputs."""
-        return {key: oid for key, oid in self._oids.items() if not self.withdrawn(key)}
+        """All recipes with the outputs that are stored."""
+        return {key: oid for key, oid in self._oids.items() if self._stored(key)}
 
     def row(self, key: str) -> Row | None:
         """Newest `ok` event of a recipe, with all its columns."""
@@ -232,12 +248,10 @@ class Ledger:
             return self._rows[key]
         if self._frame is None or key not in self._oids:
             return None
-        import polars as pl
-
-        found = self._frame.filter((pl.col("key") == key) & (pl.col("type") == "ok"))
-        if found.is_empty():
+        place = self._places.get(key)
+        if place is None:
             return None
-        row = found.row(-1, named=True)
+        row = self._frame.row(place, named=True)
         row["inputs"] = [[i["role"], i["member"], i["oid"]] for i in row["inputs"] or []]
         self._rows[key] = row
         return row
@@ -382,6 +396,10 @@ class Ledger:
                 (self.folder / name).unlink(missing_ok=True)
         self.refresh()
         return len(table) - len(kept)
+
+    def seal(self) -> None:
+        """Write the ledger anew from what can be read; the caller keeps other writers away."""
+        self.rewrite(lambda row: row)
 
     def _merge(self, rows: list[Row], foreign: pl.DataFrame | None = None) -> None:
         import polars as pl

@@ -24,6 +24,8 @@ class Options:
         orchestrator: who supervises: a Prefect flow, or a plain thread pool.
         only: run the selected stages alone, not what they need (for `dvc repro`).
         lineage: file or URL for OpenLineage events, None for none.
+        cluster: address of a Dask scheduler whose workers compute; None: processes here.
+        timeout_s: seconds that a unit may take; 0 = what its stage says (no limit if nothing).
     """
 
     stages: Sequence[str] = ()
@@ -35,6 +37,8 @@ class Options:
     orchestrator: Literal["prefect", "none"] = "prefect"
     only: bool = False
     lineage: str | None = None
+    timeout_s: float = 0.0
+    cluster: str | None = None
 
 
 @dataclass
@@ -54,9 +58,16 @@ class Outcome:
 
 @dataclass
 class Summary:
-    """What a run did."""
+    """What a run did.
+
+    Attributes:
+        outcomes: of the units that were asked for. left: units that were not asked for.
+        subjects: how many there are.
+    """
 
     run_id: str
+    left: int = 0
+    subjects: int = 0
     outcomes: dict[Unit, Outcome] = field(default_factory=dict)
     seconds: float = 0.0
     stages: list[str] = field(default_factory=list)

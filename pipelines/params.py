@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,13 @@ class AllParams:
     seed: int
     demo: DemoParams
     stages: Mapping[str, Params]
+    _sections: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def section(self, stage: str) -> dict[str, Any]:
         """A stage's section as JSON values, defaults filled in."""
-        return self.stages[stage].model_dump(mode="json")
+        if stage not in self._sections:
+            self._sections[stage] = self.stages[stage].model_dump(mode="json")
+        return self._sections[stage]
 
 
 def _closest(word: str, words: Iterable[str]) -> str:

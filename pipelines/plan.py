@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from headworks.errors import HeadworksError
-from pipelines.keys import InputRow, recipe, recipe_key
+from pipelines.keys import InputRow, KeyMaker, recipe
 from pipelines.ledger import Ledger
 from pipelines.params import AllParams
 from pipelines.reasons import (
@@ -180,6 +180,7 @@ class Planner:
     known_modules: Callable[[str], Mapping[str, str] | None] = lambda code: None
     forced: frozenset[Unit] = frozenset()
     retry: bool = False
+    _makers: dict[str, KeyMaker] = field(default_factory=dict, compare=False, repr=False)
 
     def decide(self, unit: Unit, known: Mapping[Unit, Decision]) -> Decision:
         """State of one unit.
@@ -249,7 +250,7 @@ class Planner:
     def _decided(
         self, unit: Unit, made_of: dict[str, Any], missing: dict[str, dict[str, str]]
     ) -> Decision:
-        key = recipe_key(made_of)
+        key = self._key(made_of)
         oid = self.ledger.oid(key)
 
         def decision(state: State, *reasons: str, oid: str | None = None) -> Decision:
@@ -283,6 +284,12 @@ class Planner:
         reasons = self._differences(unit, made_of, last)
         return decision("run", *(reasons or ["failed before" if failure else "not in the ledger"]))
 
+    def _key(self, made_of: dict[str, Any]) -> str:
+        maker = self._makers.get(made_of["stage"])
+        if maker is None:
+            maker = self._makers[made_of["stage"]] = KeyMaker(made_of)
+        return maker.key(made_of["inputs"])
+
     def _last(self, unit: Unit) -> dict[str, Any] | None:
         key = self.ledger.claim(unit.stage, unit.subject)
         return self.ledger.row(key) if key else None
@@ -310,7 +317,9 @@ class Planner:
         return found
 
 
-TRANSIENT = frozenset({"transient", "oom", "lost", "changed", "disk_full", "engine", "cancelled"})
+TRANSIENT = frozenset(
+    {"transient", "oom", "lost", "changed", "disk_full", "engine", "cancelled", "timeout"}
+)
 """Classes of failure that the next run tries again by itself."""
 
 

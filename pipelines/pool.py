@@ -31,6 +31,10 @@ class WorkerLostError(Exception):
     """A worker process ended in the middle of a unit."""
 
 
+class UnitTimeoutError(Exception):
+    """A unit took longer than it may; its process was ended."""
+
+
 class _Worker:
     def __init__(self, root: Path, threads: int) -> None:
         environment = dict(os.environ)
@@ -51,6 +55,32 @@ class _Worker:
         )
 
     def run(self, spec: Spec, progress: Callable[[float, str], None]) -> dict[str, Any]:
+        limit = spec.get("timeout_s")
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(limit, end) if limit else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            return self._talk(spec, progress)
+        except WorkerLostError:
+            if late.is_set():
+                raise UnitTimeoutError(
+                    f"took longer than the {limit:g} s that it may; its process was ended "
+                    "(headworks run --timeout SECONDS gives more)"
+                ) from None
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _talk(self, spec: Spec, progress: Callable[[float, str], None]) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -112,6 +142,7 @@ class Pool:
 
         Raises:
             WorkerLostError: when the worker died; the next unit gets a new one.
+            UnitTimeoutError: when it was ended because the unit took too long.
         """
         with self._slots:
             try:

@@ -161,11 +161,40 @@ def _flow(
         submitter.task = supervise
         stop_on_signals(attempts)  # Prefect has put its own handler of SIGTERM in place.
         loop.run(submitter)
+        _show_outcomes(loop, run_id)
         failed = loop.summary.count("failed", "blocked")
         return Failed(message=f"{failed} units failed or blocked") if failed else None
 
     headworks_run(return_state=True)
     _drain()
+
+
+def _show_outcomes(loop: Loop, run_id: str) -> None:
+    """Tables in Prefect's UI: what became of every unit, and counts per stage."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    rows = [
+        {
+            "stage": unit.stage,
+            "subject": unit.subject,
+            "status": outcome.status,
+            "seconds": round(outcome.seconds, 2),
+            "message": outcome.message,
+        }
+        for unit, outcome in loop.summary.outcomes.items()
+        if outcome.status != "ok"
+    ]
+    counts: dict[str, dict[str, int]] = {}
+    for unit, outcome in loop.summary.outcomes.items():
+        stage = counts.setdefault(unit.stage, {})
+        stage[outcome.status] = stage.get(outcome.status, 0) + 1
+    lines = [f"# Run {run_id}", "", "| stage | units |", "|---|---|"]
+    lines += [f"| {s} | {', '.join(f'{n} {k}' for k, n in c.items())} |" for s, c in counts.items()]
+    try:
+        create_table_artifact(table=rows[:1000], key="headworks-units", description=run_id)
+        create_markdown_artifact("\n".join(lines), key="headworks-stages", description=run_id)
+    except Exception as error:
+        logging.getLogger("prefect").error("artifacts were not kept: %s", error)
 
 
 def _drain() -> None:

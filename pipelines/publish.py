@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.canon import canonical_json, md5_tree
-from pipelines.files import fault, private_folder, remove, stat_digest, walk_files, write_atomic
+from pipelines.files import (
+    fault,
+    private_folder,
+    read_cache,
+    remove,
+    stat_digest,
+    walk_files,
+    write_atomic,
+    write_cache,
+)
 from pipelines.layout import Layout
 from pipelines.ledger_rows import Row
 from pipelines.locks import Lock
@@ -76,6 +85,54 @@ def published_oid(layout: Layout, stage: str, subject: str) -> str | None:
         return oid
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+class Published:
+    """What is published, for a whole plan: remembers what it has seen, between runs, too.
+
+    Args:
+        layout: of the workspace.
+        shallow: look at each unit's folder and not at every file in it. A file that was edited in
+            place is then not seen here, but by what reads it, by `status` and by `verify`.
+    """
+
+    def __init__(self, layout: Layout, shallow: bool = False) -> None:
+        self._layout = layout
+        self._shallow = shallow
+        self._data = str(layout.data)
+        self._path = layout.hidden / "published.json"
+        self._known = read_cache(self._path) if shallow else {}
+        self._dirty = False
+
+    def oid(self, stage: str, subject: str) -> str | None:
+        """What is published for a unit, None where nothing is or where somebody touched it."""
+        if not self._shallow:
+            return published_oid(self._layout, stage, subject)
+        stamp = self._stamp(stage, subject)
+        if stamp is None:
+            return None
+        name = f"{stage}/{subject}"
+        known = self._known.get(name)
+        if isinstance(known, list) and len(known) == 2 and known[0] == stamp:
+            return str(known[1])
+        oid = published_oid(self._layout, stage, subject)
+        if oid is not None:
+            self._known[name] = [self._stamp(stage, subject), oid]
+            self._dirty = True
+        return oid
+
+    def _stamp(self, stage: str, subject: str) -> list[int] | None:
+        try:
+            stat = os.stat(f"{self._data}/{stage}/{subject}")
+        except OSError:
+            return None
+        return [stat.st_mtime_ns, stat.st_ino]
+
+    def save(self) -> None:
+        """Keep it for the next plan."""
+        if self._dirty:
+            write_cache(self._path, self._known, self._layout.tmp)
+            self._dirty = False
 
 
 def content_oid(folder: Path) -> str:

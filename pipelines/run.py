@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import time
 import uuid
 from datetime import UTC, datetime
 
+from headworks.errors import HeadworksError
 from pipelines.attempts import Attempts, ThreadSubmitter, stop_on_signals
 from pipelines.files import sweep
 from pipelines.lineage import Lineage
@@ -15,6 +18,7 @@ from pipelines.loop import Loop
 from pipelines.options import Options, Outcome, Reporter, Silent, Summary
 from pipelines.plan import Decision, Planner, Unit, make_plan
 from pipelines.subjects import record_raw
+from pipelines.watch import Tracker, expected_seconds
 from pipelines.workspace import Workspace
 
 __all__ = ["Options", "Outcome", "Summary", "run"]
@@ -32,13 +36,21 @@ def run(
         What was done; `exit_code` says how it ended.
 
     Raises:
-        HeadworksError: before anything runs, when params or names are wrong.
+        HeadworksError: before anything runs, when params or names are wrong; no right to write.
     """
     layout = workspace.layout
     layout.require()
-    # Whoever forgets or collects garbage waits for runs, and runs for them.
-    with Lock(layout.locks / "runs", shared=True):
-        return _run(workspace, options or Options(), reporter or Silent())
+    try:
+        # Whoever forgets or collects garbage waits for runs, and runs for them.
+        with Lock(layout.locks / "runs", shared=True):
+            return _run(workspace, options or Options(), reporter or Silent())
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise HeadworksError(
+                f"{error.filename or layout.root}: {error.strerror}; a run writes below data/, "
+                ".dvc/ and .headworks/: give it the right to, or work in a copy"
+            ) from None
+        raise
 
 
 def _run(workspace: Workspace, options: Options, reporter: Reporter) -> Summary:
@@ -48,12 +60,18 @@ def _run(workspace: Workspace, options: Options, reporter: Reporter) -> Summary:
     forced = selected if options.force else []
     planner = workspace.planner(options.overrides, forced, options.retry, graph)
     decisions = make_plan(planner, selected)
+    workspace.remember()
     runnable = set(selected) if options.only else set(decisions)
     now = datetime.now(UTC)
     summary = Summary(f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
     work = [
         u for u, d in decisions.items() if d.state in ("run", "restore", "maybe") and u in runnable
     ]
+    summary.left, summary.subjects = len(graph.deps) - len(runnable), len(graph.subjects)
+    stages = {unit.stage for unit in work}
+    jobs = options.jobs or os.cpu_count() or 1
+    expected = expected_seconds(planner.ledger, stages) if work else {}
+    reporter = Tracker(reporter, workspace.layout, summary.run_id, expected, jobs)
     reporter.begin({unit: d for unit, d in decisions.items() if unit in runnable})
     try:
         if options.only:

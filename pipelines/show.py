@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pipelines.options import Outcome, Summary
@@ -102,12 +103,14 @@ def summary_text(summary: Summary, workspace: Workspace) -> list[str]:
     )
     lines += [f"note: {note}" for note in summary.notes]
     report = workspace.layout.reports / "index.html"
-    if not summary.outcomes:
+    if not summary.subjects:
         lines.append("next: headworks add NAME PHOTO|FOLDER|CLIP   (no subjects yet)")
     elif failed:
         lines.append("next: see the log, mend the cause, then: headworks run --retry-failed")
     elif blocked:
         lines.append("next: headworks plan   (what is in the way)")
+    elif summary.left > 0:
+        lines.append(f"next: headworks run   ({summary.left} other units were not asked for)")
     elif report.is_file():
         lines.append(f"next: open {report.relative_to(workspace.layout.root)}")
     else:
@@ -169,7 +172,17 @@ def status_text(workspace: Workspace) -> list[str]:
         for state, n in counts.items()
         if state in ("run", "maybe", "restore")
     )
-    lines.append("next: headworks run" if stale else "next: headworks audit SUBJECT")
+    failed = sum(n for c in found["stages"].values() for state, n in c.items() if state == "failed")
+    if not subjects:
+        lines.append("next: headworks add NAME PHOTO|FOLDER|CLIP   (or: headworks demo)")
+    elif found["forgotten"]:
+        lines.append(f"next: headworks forget {found['forgotten'][0]} --yes")
+    elif stale:
+        lines.append("next: headworks run")
+    elif failed:
+        lines.append("next: headworks run --retry-failed   (when the cause is mended)")
+    else:
+        lines.append(f"next: headworks audit {next(iter(subjects))}")
     return lines
 
 
@@ -200,13 +213,20 @@ class Display:
             self._line(f"{len(work)} of {len(decisions)} units to look at")
             return
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._bars = Progress(
             TextColumn("{task.description:10}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[text]}", markup=False),
             console=Console(file=self._stream),
             transient=False,
@@ -275,3 +295,14 @@ class Display:
         )
         if ended == total:
             self._bars.stop_task(task)
+
+
+def show_again(screens: Iterable[list[str]], stream: TextIO) -> None:
+    """Show lines in place of those before, on a terminal; one below the other elsewhere."""
+    height = 0
+    for lines in screens:
+        if height and stream.isatty():
+            stream.write(f"\x1b[{height}A\x1b[J")
+        stream.write("\n".join(lines) + "\n")
+        stream.flush()
+        height = len(lines)

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
-from functools import lru_cache
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,26 +37,88 @@ def read_tree(objects: Path, oid: str) -> dict[str, str] | None:
 
 
 class Objects:
-    """Which outputs the cache still holds whole; remembers what it has looked at.
+    """Which outputs the cache still holds whole, from one listing of the cache.
 
     Args:
         objects: folder of the cache's objects.
+        known: file that remembers what outputs consist of, or None. An output is named by its
+            content, so that what was once read stays true.
     """
 
-    def __init__(self, objects: Path) -> None:
+    def __init__(self, objects: Path, known: Path | None = None) -> None:
         self._objects = objects
-        self._file = lru_cache(None)(self._look)
+        self._known_path = known
+        self._names: set[str] | None = None
+        self._trees: dict[str, list[str]] | None = None
+        self._fresh: dict[str, list[str]] = {}
         self._whole: dict[str, bool] = {}
-
-    def _look(self, oid: str) -> bool:
-        return object_path(self._objects, oid).exists()
 
     def whole(self, oid: str) -> bool:
         """Whether a folder and all its files are there."""
         if oid not in self._whole:
-            tree = read_tree(self._objects, oid)
-            self._whole[oid] = tree is not None and all(map(self._file, tree.values()))
+            self._whole[oid] = self._look(oid)
         return self._whole[oid]
+
+    def _look(self, oid: str) -> bool:
+        if self._names is None:
+            self._names = list_objects(self._objects)
+            self._trees = read_known(self._known_path) if self._known_path else {}
+        assert self._trees is not None
+        if oid not in self._names:
+            return False
+        files = self._trees.get(oid)
+        if files is None:
+            tree = read_tree(self._objects, oid)
+            if tree is None:
+                return False
+            files = self._trees[oid] = self._fresh[oid] = sorted(set(tree.values()))
+        return self._names.issuperset(files)
+
+    def save(self) -> None:
+        """Keep what was read for the next time."""
+        if self._known_path is None or not self._fresh:
+            return
+        lines = b"".join(
+            line_with_sum(" ".join([oid, *files]).encode()) for oid, files in self._fresh.items()
+        )
+        with contextlib.suppress(OSError), open(self._known_path, "ab") as handle:
+            handle.write(b"\n" + lines)
+        self._fresh = {}
+
+
+def line_with_sum(body: bytes) -> bytes:
+    """A line that tells by itself whether it is whole."""
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def read_known(path: Path) -> dict[str, list[str]]:
+    """What outputs consist of, as `Objects.save` kept it; damaged lines are left out."""
+    found = {}
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return {}
+    for line in data.split(b"\n"):
+        try:
+            if len(line) > 9 and int(line[:8], 16) == zlib.crc32(line[9:]):
+                oid, *files = line[9:].decode("ascii").split(" ")
+                found[oid] = files
+        except ValueError:
+            continue
+    return found
+
+
+def list_objects(objects: Path) -> set[str]:
+    """Names of all objects in the cache."""
+    found: set[str] = set()
+    try:
+        prefixes = [entry.name for entry in os.scandir(objects) if len(entry.name) == 2]
+    except OSError:
+        return found
+    for prefix in prefixes:
+        with contextlib.suppress(NotADirectoryError, FileNotFoundError):
+            found.update([prefix + name for name in os.listdir(objects / prefix)])
+    return found
 
 
 def odb_of(objects: Path) -> Any:

@@ -21,7 +21,15 @@ from headworks.formats.media import VIDEO_SUFFIXES as CLIPS
 from headworks.formats.subject import DESCRIPTION, TERMS, read_terms
 from headworks.formats.subject import read_subject as describe
 from pipelines.canon import md5_tree
-from pipelines.files import private_folder, remove, sync_tree, walk_files, write_atomic
+from pipelines.files import (
+    private_folder,
+    read_cache,
+    remove,
+    sync_tree,
+    walk_files,
+    write_atomic,
+    write_cache,
+)
 from pipelines.layout import Layout
 from pipelines.ledger import Ledger
 from stages.contract import SYNTHETIC, Kind
@@ -76,10 +84,7 @@ class Fingerprints:
         self._layout = layout
         self._path = layout.hidden / "fingerprints.json"
         self._dirty = False
-        try:
-            self._known: dict[str, list[Any]] = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            self._known = {}
+        self._known: dict[str, Any] = read_cache(self._path)
 
     def file(self, path: Path) -> tuple[str, str, int]:
         """(md5, sha256, bytes) of a file."""
@@ -87,8 +92,8 @@ class Fingerprints:
         name = os.path.relpath(path, self._layout.root)
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
         known = self._known.get(name)
-        if known and known[0] == stamp:
-            return known[1], known[2], stat.st_size
+        if isinstance(known, list) and len(known) == 3 and known[0] == stamp:
+            return str(known[1]), str(known[2]), stat.st_size
         md5 = hashlib.md5(usedforsecurity=False)
         sha256 = hashlib.sha256()
         with open(path, "rb") as handle:
@@ -100,11 +105,44 @@ class Fingerprints:
             self._dirty = True
         return md5.hexdigest(), sha256.hexdigest(), stat.st_size
 
+    def subject(self, name: str) -> Subject:
+        """A subject; its description is read again only where a file has changed.
+
+        Raises:
+            CaptureError: when its folder is not in order.
+        """
+        folder = self._layout.raw / name
+        listing = sorted(_listing(folder))
+        known = self._known.get(f"//{name}")
+        if isinstance(known, list) and len(known) == 4 and known[0] == listing:
+            _, kind, oid, files = known
+            return Subject(name, kind, oid, {file: tuple(row) for file, row in files.items()})
+        found = read_subject(self._layout, name, self)
+        limit = time.time_ns() - _SETTLED_NS
+        if all(row[2] < limit and row[4] for row in listing):
+            files = {file: list(row) for file, row in found.files.items()}
+            self._known[f"//{name}"] = [listing, found.kind, found.oid, files]
+            self._dirty = True
+        return found
+
     def save(self) -> None:
         """Keep the digests for the next run."""
         if self._dirty:
-            write_atomic(self._path, json.dumps(self._known).encode(), self._layout.tmp)
+            write_cache(self._path, self._known, self._layout.tmp)
             self._dirty = False
+
+
+def _listing(folder: Path) -> list[list[Any]]:
+    """Name, size, time and inode of each entry, and whether it is a plain file."""
+    rows = []
+    for entry in os.scandir(folder):
+        try:
+            stat = entry.stat()
+        except FileNotFoundError:
+            return [["", 0, 0, 0, False]]
+        plain = entry.is_file(follow_symlinks=False)
+        rows.append([entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino, plain])
+    return rows
 
 
 def read_subject(layout: Layout, name: str, fingerprints: Fingerprints) -> Subject:
@@ -187,7 +225,7 @@ def read_subjects(layout: Layout) -> dict[str, Subject]:
     for entry in sorted(os.scandir(layout.raw), key=lambda e: e.name):
         if entry.is_dir() and not entry.name.startswith("."):
             check_name(entry.name)
-            subjects[entry.name] = read_subject(layout, entry.name, fingerprints)
+            subjects[entry.name] = fingerprints.subject(entry.name)
     fingerprints.save()
     return subjects
 

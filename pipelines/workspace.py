@@ -15,10 +15,13 @@ from pipelines.layout import Layout
 from pipelines.ledger import Ledger
 from pipelines.params import AllParams, load_params
 from pipelines.plan import Decision, Graph, Planner, Unit, make_plan
-from pipelines.publish import published_oid
+from pipelines.publish import Published
 from pipelines.store import Objects
 from pipelines.subjects import Fingerprints, Subject, read_subjects
 from stages.contract import Stage
+
+MANY = 20_000
+"""Units above which a plan looks at published folders and not at every file in them."""
 
 
 class Workspace:
@@ -99,9 +102,8 @@ class Workspace:
         if self.layout.hidden.is_dir():
             index.save(self.layout.tmp)
 
-        def published(stage: str, subject: str) -> str | None:
-            return published_oid(self.layout, stage, subject)
-
+        self.published = Published(self.layout, shallow=len(graph.deps) > MANY)
+        self.objects = Objects(self.layout.objects, self.layout.hidden / "trees.txt")
         return Planner(
             graph=graph,
             params=params,
@@ -111,8 +113,8 @@ class Workspace:
             modules=modules,
             assets=self.assets(params),
             known_modules=self.known_modules,
-            whole=Objects(self.layout.objects).whole,
-            published=published,
+            whole=self.objects.whole,
+            published=self.published.oid,
             forced=frozenset(forced),
             retry=retry,
         )
@@ -175,7 +177,15 @@ class Workspace:
     ) -> dict[Unit, Decision]:
         """What a run would do. See `pipelines.plan`."""
         planner = self.planner(overrides)
-        return make_plan(planner, self.select(planner.graph, stages, subjects))
+        decisions = make_plan(planner, self.select(planner.graph, stages, subjects))
+        self.remember()
+        return decisions
+
+    def remember(self) -> None:
+        """Keep what a plan has seen, so that the next one is quicker."""
+        if self.layout.hidden.is_dir():
+            self.objects.save()
+            self.published.save()
 
     def known_modules(self, code: str) -> Mapping[str, str] | None:
         """Modules behind a code hash of an earlier run."""

@@ -115,7 +115,9 @@ def load_bound_avatar(path: Path) -> BoundAvatar:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise ArtifactError(f"{path}: not a readable avatar file ({error})") from None
-    if not facts:
+    wanted = {"head", "head_digest", "method", "setting"}
+    named = {"identity", "faces", "bary", *LocalGaussians._fields}
+    if not isinstance(facts, dict) or not wanted <= set(facts) or not named <= set(tensors):
         raise ArtifactError(f"{path}: a safetensors file, but not an avatar of headworks")
     head = load_exact(facts["head"], facts["head_digest"], str(path))
     return BoundAvatar(

@@ -13,6 +13,7 @@ import pytest
 from conftest import Toys
 
 from pipelines.store import Objects
+from pipelines.verify import verify
 
 STEPS = ("before_compute", "computed", "stored", "committed", "checked_out", "old_moved", "renamed")
 
@@ -71,6 +72,25 @@ def test_runs_killed_at_random_finish_with_the_same_bytes(
     assert toys.run().exit_code == 0
     invariants(toys)
     assert toys.published() == clean
+
+
+@pytest.mark.slow
+def test_killed_as_often_as_asked_for(toys: Toys, clean: dict[str, bytes]) -> None:
+    """`HEADWORKS_KILLS=200 pytest -m slow -k as_often`: the figure in docs/engine.md."""
+    count = int(os.environ.get("HEADWORKS_KILLS", "30"))
+    seed = int(os.environ.get("HEADWORKS_KILLS_SEED", "0"))
+    for part in range(0, count, 5):
+        # Other params every time: there is always something to compute.
+        toys.params(f"read: {{wait_s: {0.02 + (seed + part) / 1e5}}}")
+        kill_at_random(toys, min(5, count - part), seed + part, together=1 + part // 5 % 2)
+        if part % 20 == 15:
+            assert toys.run().exit_code == 0
+            invariants(toys)
+            assert toys.published() == clean
+    assert toys.run().exit_code == 0
+    invariants(toys)
+    assert toys.published() == clean
+    assert verify(toys.open(), everything=True).damage == []
 
 
 @pytest.mark.slow

@@ -117,7 +117,10 @@ def test_consent_given_anew_counts(named: Toys) -> None:
     assert set(named.statuses(named.run()).values()) == {"ok"}
 
 
-@pytest.mark.parametrize("step", ["journal", "remotes", "objects", "workspace", "ledger"])
+SLOW = [pytest.param(s, marks=pytest.mark.slow) for s in ("journal", "remotes", "workspace")]
+
+
+@pytest.mark.parametrize("step", ["objects", "ledger", *SLOW])
 def test_an_interrupted_forgetting_is_taken_up_where_it_stopped(
     named: Toys, tmp_path: Path, step: str
 ) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.canon import md5_tree
 from pipelines.codehash import CodeIndex, normalise
-from pipelines.keys import recipe, recipe_key, unit_seed
+from pipelines.keys import KeyMaker, recipe, recipe_key, unit_seed
 
 PARTS: dict[str, Any] = {
     "stage": "double",
@@ -26,6 +28,20 @@ def test_key_is_the_same_everywhere_and_for_ever() -> None:
     assert recipe_key(recipe(**PARTS)) == (
         "k1d96b293a9cd7a521e26cd80d93d1569c55dc7736323f53c75a7f8958e16ee752"
     )
+
+
+@given(
+    inputs=st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6), st.text(max_size=6))),
+    params=st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False)),
+    assets=st.dictionaries(st.text(max_size=5), st.text(max_size=5)),
+)
+def test_the_quick_way_to_keys_gives_the_same_keys(
+    inputs: list[tuple[str, str, str]], params: dict[str, float], assets: dict[str, str]
+) -> None:
+    parts = {**PARTS, "params": params, "assets": assets}
+    made = recipe(**{**parts, "inputs": inputs})
+    maker = KeyMaker(recipe(**{**parts, "inputs": []}))
+    assert maker.key(made["inputs"]) == recipe_key(made)
 
 
 def test_key_does_not_depend_on_order() -> None:

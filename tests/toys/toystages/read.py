@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def run(inputs: Inputs, params: ReadParams, out: Path, context: Context) -> None
         raise TransientError("may pass")
     if data.startswith(b"kill") and _once("kill"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if data.startswith(b"sleep"):
+        time.sleep(60)
+    if data.startswith(b"child"):
+        child = subprocess.Popen(["sleep", "60"])
+        (Path(os.environ["TOY_MARKS"]) / "children").write_text(f"{child.pid} {os.getpid()}")
+        child.wait()
     if data.startswith(b"empty"):
         return
     choice = {"backend": "plain", "reason": "asked by the bytes"} if data[:6] == b"choose" else {}
