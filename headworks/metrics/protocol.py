@@ -29,6 +29,7 @@ class Protocol:
         side: (width, height) in pixels. background: name of the constant colour.
         frames: which frames: "held_out_frames", "held_out_cameras" or "train_view".
         bits: quantisation of both images. alpha: where the target's alpha comes from.
+        colours: the target's in half-covered pixels: "own", the frame's background taken out.
     """
 
     side: tuple[int, int]
@@ -36,6 +37,7 @@ class Protocol:
     alpha: str
     background: str = "white"
     bits: int = 8
+    colours: str = "own"
 
     @property
     def name(self) -> str:
