@@ -2,6 +2,7 @@
 
     python benchmarks/people.py                # 40 people, a few minutes
     python benchmarks/people.py --people 200 --sheet people.png
+    python benchmarks/people.py --head ict:ict_facekit.npz      # the same people on another head
 
 Prints: in how many frontal renders (neutral, yaw within 15 degrees) and renders with expression
 (yaw within 30 degrees) dlib's HOG detector finds the face; how far dlib's 68 landmarks lie from the
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from headworks.cameras import Camera, intrinsics, orbit
 from headworks.heads import load_head
+from headworks.heads.retarget import retargeting
 from headworks.images import to_uint8
 from headworks.landmarks.dlib68 import weights_path
 from headworks.metrics.identity import face_distance, face_encoding
@@ -48,10 +50,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--first-seed", type=int, default=1000)
+    parser.add_argument("--head", default="procedural", help="head model, as in params.yaml")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of the people here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    head = load_head("procedural")
+    actor, head = load_head("procedural"), load_head(arguments.head)
+    show = retargeting(actor, head)
     detector = dlib.get_frontal_face_detector()
     predictor = dlib.shape_predictor(str(weights_path()))
     rng = np.random.default_rng(0)
@@ -60,7 +64,7 @@ def main() -> int:
     codes: list[tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]] = []
     tiles = []
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.people):
-        person = make_person(seed)
+        person = make_person(seed, head=arguments.head)
         pictures = []
         for yaw in rng.uniform(-1, 1, 2) * np.radians(15):
             clock = time.process_time()
@@ -76,10 +80,11 @@ def main() -> int:
                 true = picture.landmarks[:, :2]
                 scale = np.linalg.norm(true[36] - true[45])
                 errors.append(float(np.linalg.norm(points - true, axis=1).mean() / scale))
-        motion = held(head, 4, rng, turn=0.0)
+        motion = held(actor, 4, rng, turn=0.0)
+        expression, pose = show(motion.expression, motion.pose, head.signed())
         for t in range(1, 4):
             yaw = float(rng.uniform(-1, 1) * np.radians(30))
-            picture = render_person(person, view(yaw), motion.expression[t], motion.pose[[t]])
+            picture = render_person(person, view(yaw), expression[t], pose[[t]])
             image = to_uint8(picture.over(BACKDROP))
             moving.append(len(detector(image, 0)) > 0)
             tiles.append(image)
