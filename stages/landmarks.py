@@ -20,6 +20,19 @@ class LandmarksParams(Params):
     )
 
 
+def assets(params: LandmarksParams) -> dict[str, Path | None]:
+    """The network's weights, where the backend or its choice depends on them."""
+    from headworks.errors import WeightsError
+    from headworks.landmarks import fan
+
+    if params.backend not in ("auto", "face_alignment"):
+        return {}
+    try:
+        return {"face_alignment": fan.weights_path()}
+    except WeightsError:
+        return {"face_alignment": None}
+
+
 def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) -> None:
     """Write the landmarks of one capture.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field
@@ -15,6 +16,14 @@ class DoubleParams(Params):
 
     factor: float = Field(2.0, gt=0, le=10, description="what to multiply with")
     coarse: bool = Field(False, description="round down to tens first")
+
+
+def assets(params: DoubleParams) -> dict[str, Path | None]:
+    """Weights, where a test has put some."""
+    path = os.environ.get("TOY_WEIGHTS")
+    if path is None:
+        return {}
+    return {"toy": Path(path) if Path(path).is_file() else None}
 
 
 def run(inputs: Inputs, params: DoubleParams, out: Path, context: Context) -> None:
