@@ -185,6 +185,8 @@ def _vertices(path: Path) -> NDArray[np.void]:
         raise ArtifactError(f"{path}: only binary PLY files are read; convert this one")
     at = end + len(b"end_header\n")
     for name, count, properties in elements:
+        if len({word for word, _ in properties}) < len(properties):
+            raise ArtifactError(f"{path}: a property of {name} occurs twice in the header")
         kind = np.dtype(properties)
         if name == "vertex":
             if len(data) < at + count * kind.itemsize:
