@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from headworks.errors import WeightsError
+from headworks.headfiles import HeadFileError
 from headworks.heads.base import REGIONS, HeadModel, HeadPose
 from headworks.heads.ict import arkit_name, load_ict
+from headworks.heads.importers import import_head
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +143,74 @@ def test_an_absent_or_foreign_file_says_what_to_do(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", format=np.array("something/2"))
     with pytest.raises(WeightsError, match="something/2"):
         load_ict(tmp_path / "other.npz")
+
+
+@pytest.fixture(scope="module")
+def checkout(ict_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's folder in its own layout, with two identities and three expressions."""
+    folder = tmp_path_factory.mktemp("ICT-FaceKit") / "FaceXModel"
+    folder.mkdir()
+    data = np.load(ict_path, allow_pickle=False)
+    neutral = data["vertices"].astype(np.float64)
+
+    def lines(kind: str, rows: np.ndarray) -> list[str]:
+        return [kind + " " + " ".join(map(repr, row)) for row in rows.tolist()]
+
+    faces = ["# a comment"]
+    material = -1
+    for poly, corner, now in zip(
+        data["polys"].tolist(), data["polys_uv"].tolist(), data["poly_material"].tolist()
+    ):
+        if now != material:
+            faces.append(f"usemtl {data['material_names'][now]}")
+            material = now
+        pairs = [f"{a + 1}/{b + 1}" for a, b in zip(poly, corner) if a >= 0]
+        faces.append("f " + " ".join(pairs))
+    (folder / "generic_neutral_mesh.obj").write_text(
+        "\n".join([*lines("v", neutral), *lines("vt", data["uv"].astype(np.float64)), *faces])
+    )
+    names = [str(n) for n in data["expression_names"]]
+    shown = ["eyeBlink_L", "eyeBlink_R", "jawOpen"]
+    shapes = {f"identity{k:03d}": data["identity_basis"][k] for k in range(2)}
+    shapes |= {n: data["expression_basis"][names.index(n)] for n in shown}
+    for name, offset in shapes.items():
+        moved = neutral + offset.astype(np.float64)
+        (folder / f"{name}.obj").write_text("\n".join(lines("v", moved)))
+    table = {"expressions": shown, "idx_to_landmark_verts": data["lmk68_vertices"].tolist()}
+    (folder / "vertex_indices.json").write_text(json.dumps(table))
+    return folder.parent
+
+
+def test_a_checkout_gives_the_same_head_as_the_converted_file(
+    checkout: Path, ict: HeadModel, ict_path: Path, tmp_path: Path
+) -> None:
+    made = import_head("ict", checkout, "mine", tmp_path)
+    head = made.head
+    for name in ("template", "faces", "face_regions", "uvs", "faces_uv", "landmark_faces",
+                 "landmark_bary", "skin_weights"):  # fmt: skip
+        assert torch.equal(getattr(head, name), getattr(ict, name)), name
+    assert torch.equal(head.identity_basis, ict.identity_basis[:2])
+    assert head.expression_names == ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
+    index = [ict.expression_index(n) for n in head.expression_names]
+    assert torch.equal(head.expression_basis, ict.expression_basis[index])
+    # The spheres of the eyes and the hinge of the jaw are measured anew: to a tenth of a mm.
+    torch.testing.assert_close(head.joints, ict.joints, atol=1e-4, rtol=0)
+    assert len(made.record.sources) == 7
+    assert "MIT" in made.record.licence
+
+
+def test_a_checkout_that_is_not_whole_says_what_is_missing(checkout: Path, tmp_path: Path) -> None:
+    import shutil
+
+    model = tmp_path / "FaceXModel"
+    shutil.copytree(checkout / "FaceXModel", model)
+    (model / "identity000.obj").unlink()
+    with pytest.raises(HeadFileError, match="identity"):
+        import_head("ict", tmp_path, folder=tmp_path / "heads")
+    (model / "jawOpen.obj").write_text("v 0 0 0\n")
+    shutil.copy(model / "identity001.obj", model / "identity000.obj")
+    with pytest.raises(HeadFileError, match=r"jawOpen\.obj: 1 vertices, expected 26719"):
+        import_head("ict", tmp_path, folder=tmp_path / "heads")
+    (model / "generic_neutral_mesh.obj").write_text("v 0 0 0\nf 1 1 1\n")
+    with pytest.raises(HeadFileError, match="expected 26719, 28911, 26384"):
+        import_head("ict", tmp_path, folder=tmp_path / "heads")

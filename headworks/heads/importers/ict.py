@@ -24,6 +24,7 @@ _VERTEX_STARTS = (0, 9409, 11248, 13294, 13678, 14062, 17039, 21451, 23021, 2459
 _POLYGON_STARTS = (0, 9230, 11144, 13226, 13630, 14034, 17006, 21496, 23094, 24692, 24855, 25018,
                    25033, 25048, 25176, 25304, 25844)  # fmt: skip
 _LEFT_EYE, _RIGHT_EYE, _TEETH = 7, 8, 6
+_SPHERE_SIGMA_CM = 0.02  # what lies farther from the sphere is cornea
 
 
 def read_checkout(folder: Path) -> tuple[dict[str, NDArray[Any]], list[Path]]:
@@ -131,12 +132,12 @@ def _sphere_centre(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centre of the sphere through most points (the cornea bulges out of it)."""
     weight = np.ones(len(points))
     centre = points.mean(0)
-    for _ in range(30):
+    for _ in range(50):
         rows = np.column_stack([2 * points, np.ones(len(points))]) * weight[:, None]
         x = np.linalg.lstsq(rows, (points**2).sum(1) * weight, rcond=None)[0]
         centre = x[:3]
         radius = np.linalg.norm(points - centre, axis=1)
-        weight = 1 / (1 + ((radius - np.median(radius)) / 0.01) ** 2)
+        weight = 1 / (1 + ((radius - np.median(radius)) / _SPHERE_SIGMA_CM) ** 2)
     return centre
 
 
