@@ -155,7 +155,7 @@ def _video_metadata(path: Path) -> dict[str, str]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             text = container.metadata.get("comment", "")
     except (av.FFmpegError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: not a readable video ({error})") from None
@@ -168,7 +168,10 @@ def _stamp_video(path: Path, fields: Mapping[str, str]) -> None:
 
     fresh = path.with_name(f".stamped.{path.name}")
     try:
-        with av.open(str(path)) as source, av.open(str(fresh), "w") as target:
+        with (
+            av.open(str(path), metadata_errors="replace") as source,
+            av.open(str(fresh), "w") as target,
+        ):
             target.metadata.update(source.metadata)
             target.metadata["comment"] = " ".join(f"{n}={v}" for n, v in fields.items())
             streams = {}

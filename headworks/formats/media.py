@@ -122,10 +122,15 @@ def clip_info(path: Path) -> ClipInfo:
 
     path = _readable(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise CaptureError(f"{path}: holds no video stream; expected a video clip")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise CaptureError(
+                    f"{path}: its video is damaged, or of a kind that nothing here decodes; "
+                    "export it again as H.264"
+                )
             rate = stream.average_rate
             return ClipInfo(
                 fps=float(rate) if rate else None,
@@ -160,7 +165,7 @@ def read_clip(path: Path, stride: int = 1, limit: int | None = None) -> Iterator
     count = given = 0
     start: float | None = None
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             for picture in container.decode(stream):
