@@ -63,10 +63,41 @@ def emitter(mi: Any, lighting: Lighting, light: Light) -> Any:
             "type": "rgb", "value": lighting.strength}})  # fmt: skip
     turned = mi.ScalarTransform4f().rotate([0, 1, 0], float(np.degrees(lighting.turn)))
     if lighting.kind == "environment":
-        return mi.load_dict({"type": "envmap", "filename": str(lighting.file),
-                             "scale": lighting.strength, "to_world": turned})  # fmt: skip
-    bitmap = mi.Bitmap(panorama(light) * np.float32(lighting.strength))
+        assert lighting.file is not None
+        image = read_panorama(mi, lighting.file)
+    else:
+        image = panorama(light)
+    bitmap = mi.Bitmap(np.ascontiguousarray(image * np.float32(lighting.strength)))
     return mi.load_dict({"type": "envmap", "bitmap": bitmap, "to_world": turned})
+
+
+def read_panorama(mi: Any, file: Path) -> NDArray[np.float32]:
+    """A panorama's linear radiance, float32 [H, W, 3].
+
+    Raises:
+        HeadworksError: not a picture, or not twice as wide as high.
+    """
+    import drjit
+
+    # OpenEXR hands its work to the pool and waits; a pool of one thread has nobody to do it.
+    threads = drjit.thread_count()
+    drjit.set_thread_count(max(2, threads))
+    try:
+        image = np.array(mi.Bitmap(str(file)), np.float32)
+    except RuntimeError as error:
+        raise HeadworksError(
+            f"{file}: not a panorama that can be read ({str(error).splitlines()[0]}); expected "
+            f"{', '.join(sorted(PANORAMAS))}"
+        ) from None
+    finally:
+        drjit.set_thread_count(threads)
+    if image.ndim != 3 or image.shape[2] < 3 or image.shape[1] != 2 * image.shape[0]:
+        raise HeadworksError(
+            f"{file}: {image.shape[1]} x {image.shape[0]} pixels in "
+            f"{image.shape[2] if image.ndim == 3 else 1} channels; expected a colour panorama "
+            "twice as wide as high (latitude-longitude)"
+        )
+    return np.ascontiguousarray(image[..., :3])
 
 
 def panorama(light: Light, height: int = _HEIGHT) -> NDArray[np.float32]:

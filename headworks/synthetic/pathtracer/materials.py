@@ -15,13 +15,13 @@ Array = NDArray[np.floating]
 # `flatness` is Mitsuba's approximation of light that spreads below the surface (Hanrahan and
 # Krueger, as in Disney's BSDF of 2015); an oil film of index 1.4 has `specular` 0.35.
 _PRINCIPLED: dict[str, dict[str, float]] = {
-    "skin": {"specular": 0.35, "flatness": 0.75, "sheen": 0.10, "sheen_tint": 0.7},
-    "lips": {"specular": 0.5, "flatness": 0.6},
+    "skin": {"specular": 0.35, "flatness": 0.75, "main_specular_sampling_rate": 0.25},
+    "lips": {"specular": 0.5, "flatness": 0.6, "main_specular_sampling_rate": 0.35},
     # The tear film is smoother than what lies below it: sclera and iris.
     "eye": {"specular": 0.3, "clearcoat": 1.0, "clearcoat_gloss": 0.985, "flatness": 0.3},
     "wet": {"specular": 0.5, "flatness": 0.4, "clearcoat": 0.6, "clearcoat_gloss": 0.9},
     "inside": {"specular": 0.4, "flatness": 0.4},
-    "cloth": {"specular": 0.15, "sheen": 0.6, "sheen_tint": 0.6},
+    "cloth": {"specular": 0.1, "sheen": 0.4, "sheen_tint": 0.6, "main_specular_sampling_rate": 0.1},
     "plastic": {"specular": 0.5, "clearcoat": 0.5, "clearcoat_gloss": 0.95},
     "metal": {"specular": 0.5, "metallic": 0.9},
 }
@@ -30,6 +30,8 @@ _BRIGHTEST_ALBEDO = 0.92
 _SMOOTHEST = 0.05
 
 RADIAL_ROUGHNESS = 0.3
+_BODY = 0.5
+"""Share of a lock's colour that comes through the fibres; the rest is what cuticles mirror."""
 _AXIAL_ROUGHNESS = {"hair": 0.26, "beard": 0.32, "brows": 0.34, "lashes": 0.34}
 SHADES = 12
 """Groups of equal colour that strands of one kind are drawn in."""
@@ -76,7 +78,7 @@ def hair_bsdf(mi: Any, kind: str, colour: Array) -> Any:
     return mi.load_dict(
         {
             "type": "hair",
-            "sigma_a": {"type": "rgb", "value": absorption(colour).tolist()},
+            "sigma_a": {"type": "rgb", "value": absorption(_BODY * np.asarray(colour)).tolist()},
             "longitudinal_roughness": _AXIAL_ROUGHNESS.get(kind, 0.3),
             "azimuthal_roughness": RADIAL_ROUGHNESS,
             "scale_tilt": 2.5,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.seeds import generator
 from headworks.synthetic.scene import Surface
 
 TIP = 1 / 3
@@ -43,37 +44,50 @@ def mesh(mi: Any, name: str, surface: Surface, chosen: NDArray[np.integer], bsdf
     return shape
 
 
-def control_points(
-    points: NDArray[np.floating], radius: NDArray[np.floating]
-) -> NDArray[np.float32]:
-    """Control points of cubic B-splines that begin at the roots and end at the tips.
+def split(
+    points: NDArray[np.floating], radius: NDArray[np.floating], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Every strand as a lock of thinner ones of the same width together.
 
     Args:
-        points: [N, P, 3] polylines, P >= 2. radius: [N] at the root.
+        points: [N, P, 3] metres. radius: [N] metres. count: strands of a lock.
 
     Returns:
-        [N, P + 2, 4]: position and radius.
+        [N count, P, 3], [N count].
     """
-    taper = np.linspace(1, TIP, points.shape[1])
-    body = np.concatenate([points, (radius[:, None] * taper)[..., None]], -1).astype(np.float64)
-    # A point mirrored beyond each end: the spline then passes through the end itself.
-    first, last = 2 * body[:, :1] - body[:, 1:2], 2 * body[:, -1:] - body[:, -2:-1]
-    out = np.concatenate([first, body, last], 1)
-    out[..., 3] = np.maximum(out[..., 3], 1e-7)
-    return out.astype(np.float32)
+    if count <= 1:
+        return np.asarray(points, np.float32), np.asarray(radius, np.float32)
+    rng = generator(0, "locks", len(points), count)
+    offset = rng.normal(0, 1, (len(points), count, 3))
+    offset *= rng.uniform(0.3, 1.2, (*offset.shape[:2], 1)) / np.linalg.norm(
+        offset, axis=-1, keepdims=True
+    )
+    # Locks come together at their tips.
+    taper = np.linspace(1.0, 0.6, points.shape[1])[:, None]
+    spread = (offset * radius[:, None, None])[:, :, None] * taper
+    many = points[:, None] + spread
+    return (
+        many.reshape(-1, *points.shape[1:]).astype(np.float32),
+        np.repeat(radius / count, count).astype(np.float32),
+    )
 
 
 def curves(mi: Any, points: NDArray[np.floating], radius: NDArray[np.floating], bsdf: Any) -> Any:
-    """Strands of one colour.
+    """Strands of one colour, straight from point to point.
+
+    Mitsuba has cubic splines as well, but where a spline bends as tightly as it is thick its
+    surface has no tangent: the path goes on in no direction and the process dies (3.9.1).
 
     Args:
-        mi: the activated module. points: [N, P, 3] metres. radius: [N] metres. bsdf: of all.
+        mi: the activated module. points: [N, P, 3] metres. radius: [N] metres at the root.
+        bsdf: of all.
     """
-    splines = control_points(points, radius)
-    # The plugin reads splines from a text file only; a micrometre is fine enough.
+    taper = np.linspace(1, TIP, points.shape[1])
+    body = np.concatenate([points, (radius[:, None] * taper)[..., None]], -1)
+    # The plugin reads strands from a text file only; a micrometre is fine enough.
     line = "%.6f %.6f %.6f %.7f\n"
-    text = ((line * splines.shape[1] + "\n") * len(splines)) % tuple(splines.ravel().tolist())
+    text = ((line * body.shape[1] + "\n") * len(body)) % tuple(body.ravel().tolist())
     with tempfile.TemporaryDirectory(prefix="headworks-hair-") as folder:
         path = Path(folder) / "strands.txt"
         path.write_text(text, encoding="ascii")
-        return mi.load_dict({"type": "bsplinecurve", "filename": str(path), "bsdf": bsdf})
+        return mi.load_dict({"type": "linearcurve", "filename": str(path), "bsdf": bsdf})

@@ -11,7 +11,7 @@ from headworks.cameras import Camera
 from headworks.errors import HeadworksError
 from headworks.synthetic.pathtracer.lights import Lighting, emitter
 from headworks.synthetic.pathtracer.materials import hair_bsdf, shades, surface_bsdfs
-from headworks.synthetic.pathtracer.shapes import curves, mesh
+from headworks.synthetic.pathtracer.shapes import curves, mesh, split
 from headworks.synthetic.pathtracer.variants import Variant
 from headworks.synthetic.scene import MATERIALS, Scene, Surface
 
@@ -22,6 +22,7 @@ are then added up here, in order. It also bounds the memory."""
 DEPTH = 8
 """Longest path in segments: light hair needs several."""
 _NEAR, _FAR = 0.01, 100.0
+_HAIR_PX, _LARGEST_LOCK = 0.5, 8
 
 
 class Traced(NamedTuple):
@@ -70,8 +71,9 @@ class Tracer:
         self._lighting = lighting
         self._depth = depth
         self._denoise = denoise
+        self._coverage = self._mi.load_dict({"type": "depth"})
         self._bsdfs: dict[str, tuple[Surface, dict[str, Any]]] = {}
-        self._built: tuple[Scene, Any] | None = None
+        self._built: tuple[Scene, list[int], tuple[Any, Any]] | None = None
 
     def picture(self, scene: Scene, camera: Camera, samples: int, seed: int) -> Traced:
         """See a scene.
@@ -83,15 +85,17 @@ class Tracer:
             seed: of this picture alone.
         """
         mi = self._mi
-        built = self._scene(scene)
+        away = camera.project(scene.middle)[2]
+        lit, solid = self._scene(scene, float(away / camera.K[0, 0]))
         sensor = mi.load_dict(sensor_of(mi, camera))
         passes = -(-samples // PASS)
         total = np.zeros((camera.height, camera.width, 4), np.float64)
         for k in range(passes):
-            raw = mi.render(
-                built, sensor=sensor, spp=min(samples, PASS), seed=(seed + k * 0x9E3779B1) % 2**32
-            )
-            total += np.array(raw, np.float32)
+            chance = {"spp": min(samples, PASS), "seed": (seed + k * 0x9E3779B1) % 2**32}
+            total[..., :3] += np.array(mi.render(lit, sensor=sensor, **chance), np.float32)[..., :3]
+            # The path's own alpha takes a fibre for clear where a path ends within it.
+            met = mi.render(solid, sensor=sensor, integrator=self._coverage, **chance)
+            total[..., 3] += np.array(met, np.float32)[..., 3]
         linear = (total / passes).astype(np.float32)
         if self._denoise:
             linear = self._denoised(linear)
@@ -104,9 +108,12 @@ class Tracer:
         rgb = np.array(denoiser(mi.TensorXf(np.ascontiguousarray(linear[..., :3]))), np.float32)
         return np.concatenate([rgb, linear[..., 3:]], -1)
 
-    def _scene(self, scene: Scene) -> Any:
-        if self._built is not None and self._built[0] is scene:
-            return self._built[1]
+    def _scene(self, scene: Scene, pixel: float) -> tuple[Any, Any]:
+        """Mitsuba's scene for pictures whose pixels are `pixel` metres wide at the head, and the
+        same without what is clear."""
+        locks = [lock_size(strands.radius, pixel) for strands in scene.strands]
+        if self._built is not None and self._built[0] is scene and self._built[1] == locks:
+            return self._built[2]
         mi = self._mi
         parts: dict[str, Any] = {
             "type": "scene",
@@ -121,12 +128,14 @@ class Tracer:
                 parts[key] = mesh(mi, key, surface, surface.faces_of(name), bsdfs[name])
         for i, strands in enumerate(scene.strands):
             for k, (group, colour) in enumerate(shades(strands)):
-                parts[f"strands_{i}_{k}"] = curves(
-                    mi, strands.points[group], strands.radius[group],
-                    hair_bsdf(mi, strands.kind, colour),
-                )  # fmt: skip
-        self._built = scene, mi.load_dict(parts)
-        return self._built[1]
+                thin = split(strands.points[group], strands.radius[group], locks[i])
+                bsdf = hair_bsdf(mi, strands.kind, colour)
+                parts[f"strands_{i}_{k}"] = curves(mi, *thin, bsdf)
+        lit = mi.load_dict(parts)
+        solid = {name: part for name, part in parts.items() if not name.endswith("_lens")}
+        both = lit, lit if len(solid) == len(parts) else mi.load_dict(solid)
+        self._built = scene, locks, both
+        return both
 
     def _materials(self, surface: Surface, names: list[str]) -> dict[str, Any]:
         known = self._bsdfs.get(surface.name)
@@ -134,6 +143,16 @@ class Tracer:
             known = surface, surface_bsdfs(self._mi, surface, names)
             self._bsdfs[surface.name] = known
         return known[1]
+
+
+def lock_size(radius: NDArray[np.floating], pixel: float) -> int:
+    """How many hairs a strand is split into, so that none is wider than half a pixel or so.
+
+    Args:
+        radius: [N] metres. pixel: its width at the head, metres.
+    """
+    width = 2 * float(np.median(radius)) if len(radius) else 0.0
+    return int(np.clip(round(width / (_HAIR_PX * pixel)), 1, _LARGEST_LOCK))
 
 
 def sensor_of(mi: Any, camera: Camera) -> dict[str, Any]:
