@@ -77,11 +77,17 @@ def show(what: str, folder: Path, *arguments: str, repeats: int = 3) -> float:
 HEADWORKS = ("-m", "pipelines.cli")
 
 
+def prepared(folder: Path, subjects: int, tracked: bool = False) -> Path:
+    """A workspace, written unless it is there."""
+    if not (folder / ".headworks" / "ledger").is_dir():
+        build(folder, subjects, tracked)
+    return folder
+
+
 def nothing_to_do(folder: Path, subjects: int) -> None:
     """A run and a plan of a workspace that is up to date."""
     units = 9 * subjects
-    if not (folder / ".dvc").is_dir():
-        build(folder, subjects)
+    prepared(folder, subjects)
     words = f"{subjects} subjects ({units} units)"
     show(f"{words}: first plan", folder, *HEADWORKS, "plan", repeats=1)
     show(f"{words}: plan", folder, *HEADWORKS, "plan")
@@ -111,10 +117,9 @@ def adding(folder: Path, few: int, many: int, tracked: bool) -> None:
     times = {}
     words = ", dvc.lock kept up to date" if tracked else ""
     for count in (few, many):
-        place = folder / f"add{count}{'t' if tracked else ''}"
-        build(place, count, tracked)
-        one_more(place, "warm")
-        times[count] = statistics.median(one_more(place, f"x{n}") for n in range(3))
+        place = prepared(folder / f"add{count}{'t' if tracked else ''}", count, tracked)
+        one_more(place, f"w{time.time_ns()}")
+        times[count] = statistics.median(one_more(place, f"x{time.time_ns()}") for _ in range(3))
         print(f"one subject more beside {count:5}{words}: {times[count]:7.2f} s", flush=True)
     print(f"ratio {times[many] / times[few]:.2f}")
 
@@ -179,19 +184,27 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=10_000, help="subjects of the large plan")
     parser.add_argument("--dvc", type=int, default=1000, help="subjects of plain DVC")
     parser.add_argument("--folder", type=Path, help="where to work; kept, so that it is built once")
+    parser.add_argument("--build", action="store_true", help="only write the workspaces")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)
         folder.mkdir(exist_ok=True)
+        for place, count, tracked in (
+            ("some", arguments.subjects, False),
+            *((f"add{n}", n, False) for n in (10, arguments.subjects)),
+            *((f"add{n}t", n, True) for n in (10, arguments.subjects)),
+            *((("large", arguments.large, False),) if arguments.large else ()),
+        ):
+            prepared(folder / place, count, tracked)
+        if arguments.build:
+            return
         show("an empty Python process", folder, "-c", "pass")
         nothing_to_do(folder / "some", arguments.subjects)
         for tracked in (False, True):
             adding(folder, 10, arguments.subjects, tracked)
         if arguments.large:
-            large = folder / "large"
+            large = prepared(folder / "large", arguments.large)
             units = 9 * arguments.large
-            if not (large / ".headworks" / "ledger" / "base-1.parquet").is_file():
-                build(large, arguments.large)
             words = f"{arguments.large} subjects ({units} units)"
             show(f"{words}: first plan", large, *HEADWORKS, "plan", repeats=1)
             show(f"{words}: plan", large, *HEADWORKS, "plan")

@@ -39,12 +39,12 @@ def init() -> int:
 def add(
     name: Annotated[str, Positional],
     paths: Annotated[tuple[Path, ...], Positional] = (),
-    synthetic: Literal["multiview", "clip", "population"] | None = None,
+    synthetic: Literal["multiview", "clip", "photo", "population"] | None = None,
     seed: int | None = None,
     consent: str | None = None,
     licence: str | None = None,
 ) -> int:
-    """Add a subject: a photo, a folder of photos, a clip, or a synthetic person.
+    """Add a subject: a photo, a folder of photos, a clip, a NeRSemble folder, or a made person.
 
     Args:
         name: what to call it (letters, digits, _ and -).
@@ -66,7 +66,7 @@ def add(
     subject = add_subject(workspace.layout, name, paths, kind, seed, consent, licence, probe)
     say(f"{subject.name}: {subject.kind}, {subject.oid}")
     for file, (md5, sha256, size) in subject.files.items():
-        if file != "subject.json":
+        if file not in ("subject.json", "terms.json"):
             say(f"  {file}  {size / 1e6:.2f} MB  md5 {md5}  sha256 {sha256[:16]}")
     if kind != "population":
         for line in add_people(workspace):
