@@ -87,7 +87,7 @@ def _lips_press(face: _Face) -> Points:
     """Both lips thinner and pressed, all along."""
     towards = anatomy.MOUTH_Y - face.p[:, 1]
     lips = face.bump(0, -42, 101, 20, 8, 16)
-    out = _move(lips * np.clip(towards, -9, 9), 0, 0.28, 0)
+    out = _move(lips * np.clip(towards, -9, 9), 0, 0.2, 0)
     return out + _move(lips, 0, 0, -1.5)
 
 
@@ -133,6 +133,9 @@ def _left_shapes(face: _Face) -> dict[str, Points]:
 def _middle_shapes(face: _Face) -> dict[str, Points]:
     p, jaw = face.p, face.jaw
     around = face.bump(0, -42, 100, 24, 15, 24)
+    # A jaw that slides drags both lips along: they part and press, but hardly shear.
+    near_lips = face.soft * smoothstep(face.bump(0, -42, 98, 30, 10, 26), 0.25, 0.85)
+    dragged = jaw + 0.72 * near_lips * (0.55 - jaw)
     upper, lower = face.upper_lip(), face.lower_lip()
     side = np.clip(p[:, 0], -30, 30)
     inward = np.column_stack([-side, 0 * side, 0 * side])
@@ -142,9 +145,9 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
     brows = face.bump(12, 41, 98, 10, 12, 24) + face.bump(-12, 41, 98, 10, 12, 24)
     return {
         "jawOpen": opened,
-        "jawForward": _move(jaw, 0, 0, 5.5),
-        "jawLeft": _move(jaw, 6.5, 0, 0),
-        "jawRight": _move(jaw, -6.5, 0, 0),
+        "jawForward": _move(dragged, 0, 0, 5.0),
+        "jawLeft": _move(dragged, 6.0, 0, 0),
+        "jawRight": _move(dragged, -6.0, 0, 0),
         # Alone it presses the lips; with an open jaw it closes them (see `correctives`).
         "mouthClose": 0.6 * _lips_press(face),
         "mouthFunnel": 0.42 * around[:, None] * inward
@@ -154,11 +157,11 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
         "mouthPucker": 0.48 * around[:, None] * inward + _move(around, 0, 0, 7.0),
         "mouthLeft": _move(around, 7.5, 0, -0.5),
         "mouthRight": _move(around, -7.5, 0, -0.5),
-        "mouthRollUpper": _move(upper, 0, 0, -4.5) + _move(upper * face.off_contact, 0, -2.4, 0),
-        "mouthRollLower": _move(lower, 0, 0, -4.5) + _move(lower * face.off_contact, 0, 2.8, 0),
+        "mouthRollUpper": _move(upper, 0, 0, -3.0) + _move(upper * face.off_contact, 0, -1.0, 0),
+        "mouthRollLower": _move(lower, 0, 0, -2.8) + _move(lower * face.off_contact, 0, 1.2, 0),
         "mouthShrugUpper": _move(upper, 0, 2.0, 2.0),
         "mouthShrugLower": _move(face.bump(0, -44, 103, 18, 8, 16), 0, 3.0, 1.0)
-        + _move(lower, 0, 0, 1.5)
+        + _move(lower, 0, 0, 0.6)
         + _move(chin, 0, 3.0, 1.0),
         "cheekPuff": _move(puff, 0, 0, 3.5) + np.sign(p[:, :1]) * _move(puff, 7.5, 0, 0),
         "browInnerUp": _move(brows * face.off_eye, 0, 6.0, 0.3),
@@ -179,7 +182,7 @@ def expressions(head: Assembly, twin: NDArray[np.int64]) -> tuple[tuple[str, ...
     tongue = np.zeros(len(head.points))
     tongue[head.members["tongue"]] = 1
     shapes["tongueOut"] = (
-        _move(tongue, 0, -1.0, 1.0) * np.clip((head.points[:, 2:] - 42) / 44, 0, 1) * 24.0
+        _move(tongue, 0, 0.25, 1.0) * np.clip((head.points[:, 2:] - 42) / 44, 0, 1) * 24.0
     )
     return tuple(shapes), np.stack(list(shapes.values()))
 

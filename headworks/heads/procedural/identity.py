@@ -29,20 +29,21 @@ Sex = Literal["female", "male"]
 IDENTITY_NAMES = (*LID_NAMES, *FIELDS)
 """The control that leads each mode; later controls go along as the population's do."""
 _RADIUS_NEAR, _RADIUS_FAR = 14.5, 23.0
-_WIDEST = 2.6
+_WIDEST = 2.4
 """Deviations beyond which nobody is drawn."""
 _MEAN_AGE, _AGE_SPREAD = 0.4, 0.22
 
 # What published measures do not hold, in units of the controls. Directions are those of the
 # literature on dimorphism and ageing of faces; amounts were set by eye.
 _MALE = {
-    "brow_ridge": 0.65, "glabella": 0.45, "brow_height": -0.5, "brow_arch": -0.45,
+    "brow_ridge": 0.65, "glabella": 0.45, "brow_height": -0.6, "brow_arch": -0.5,
     "forehead_slope": 0.55, "forehead_boss": -0.35, "cheekbone": -0.3, "cheek_apple": -0.35,
-    "chin_width": 0.5, "chin_protrusion": 0.3, "jaw_square": 0.5, "gonial_height": 0.4,
-    "upper_lip": -0.45, "lower_lip": -0.4, "lip_sides": -0.3, "lid_height": -0.35,
+    "chin_width": 0.65, "chin_protrusion": 0.3, "jaw_square": 0.75, "gonial_height": 0.4,
+    "upper_lip": -0.5, "lower_lip": -0.45, "lip_sides": -0.4, "lid_height": -0.5,
     "eye_depth": -0.35, "orbit_hollow": 0.2, "lid_fold": 0.25, "bridge_height": 0.3, "hump": 0.25,
     "tip_rotation": -0.3, "neck_width": 0.9, "shoulders": 0.9, "ear_size": 0.5, "size": 0.25,
-    "cheek_fullness": -0.1, "canthal_tilt": -0.2, "lid_outer_hood": 0.2,
+    "cheek_fullness": -0.25, "nostril_flare": 0.25, "bridge_width": 0.25,
+    "canthal_tilt": -0.2, "lid_outer_hood": 0.2,
 }  # fmt: skip
 _OLD = {
     # Per unit of age: from about 20 to about 80 years.

@@ -53,7 +53,7 @@ def lip_heights(x: Points) -> tuple[Points, Points]:
 def lip_seam(x: Points) -> Points:
     """Height of the line on which the lips meet at |x| mm, [N] mm."""
     u = np.clip(np.abs(x) / anatomy.MOUTH_HALF_WIDTH, 0, 1)
-    return anatomy.MOUTH_Y + PchipInterpolator([0, 0.4, 1], [-0.45, 0.35, -0.3])(u)
+    return anatomy.MOUTH_Y + PchipInterpolator([0, 0.4, 1], [-0.3, 0.25, -0.2])(u)
 
 
 def lip_rings(surface: SkinSurface) -> tuple[list[Points], list[Points]]:
