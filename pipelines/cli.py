@@ -48,7 +48,8 @@ def add(
 
     Args:
         name: what to call it (letters, digits, _ and -).
-        paths: a photo, several photos, a folder of photos, or a clip.
+        paths: a photo, several photos, a folder of photos, a clip, or one folder in the layout of
+            NeRSemble (calibration and one video per camera and sequence).
         synthetic: kind of synthetic person instead of paths; needs --seed.
         seed: seed of the synthetic person.
         consent: what the person agreed to; travels with all that is made of the capture.

@@ -17,6 +17,7 @@ POPULATION: frozenset[Kind] = frozenset({"population"})
 SYNTHETIC_KINDS: dict[str, Kind] = {
     "multiview": "synthetic",
     "clip": "synthetic_clip",
+    "photo": "synthetic_photo",
     "population": "population",
 }
 DVC_CONFIG = """[core]

@@ -18,6 +18,7 @@ from typing import Any, cast
 from headworks.errors import CaptureError, HeadworksError
 from headworks.formats.media import PHOTO_SUFFIXES as PHOTOS
 from headworks.formats.media import VIDEO_SUFFIXES as CLIPS
+from headworks.formats.nersemble import copy_participant, is_nersemble
 from headworks.formats.subject import DESCRIPTION, TERMS, read_terms
 from headworks.formats.subject import read_subject as describe
 from pipelines.canon import md5_tree
@@ -318,8 +319,11 @@ def add_subject(
     else:
         if not paths:
             raise HeadworksError(f"{name}: give a photo, a folder of photos or a clip")
-        found, files = _gather(paths)
-        kind = kind or found
+        if len(paths) == 1 and is_nersemble(paths[0]):
+            kind, files = "multiview", []
+        else:
+            found, files = _gather(paths)
+            kind = kind or found
         seed = None
         for path in files:
             check(path)
@@ -327,6 +331,8 @@ def add_subject(
     staged = private_folder(layout.tmp, f"add-{name}")
     try:
         taken: dict[str, Path] = {}
+        if kind == "multiview":
+            copy_participant(paths[0], staged, check)
         for path in files:
             target = _safe_file_name(path.name)
             if target in taken:

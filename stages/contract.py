@@ -14,12 +14,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Scope = Literal["subject", "dataset"]
-Kind = Literal["photo", "photos", "clip", "synthetic", "synthetic_clip", "population"]
+Kind = Literal[
+    "photo", "photos", "clip", "multiview", "synthetic", "synthetic_clip", "synthetic_photo",
+    "population",
+]  # fmt: skip
 
 ALL_CAPTURES: frozenset[Kind] = frozenset(
-    {"photo", "photos", "clip", "synthetic", "synthetic_clip"}
+    {"photo", "photos", "clip", "multiview", "synthetic", "synthetic_clip", "synthetic_photo"}
 )
-SYNTHETIC: frozenset[Kind] = frozenset({"synthetic", "synthetic_clip", "population"})
+SYNTHETIC: frozenset[Kind] = frozenset(
+    {"synthetic", "synthetic_clip", "synthetic_photo", "population"}
+)
 
 
 class Params(BaseModel):

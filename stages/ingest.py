@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stages.contract import Context, Inputs, Params
+from stages.contract import SYNTHETIC, Context, Inputs, Params
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,8 @@ _DETECTED_FACE = 110
 _SMALLEST_FACE = 48
 # Arrays of truth.zarr without a time axis.
 _TIMELESS = frozenset({"identity", "viewmats"})
+# Annotations of every pixel stay with the synthesis: resampled, labels would mix.
+_PIXELS = frozenset({"depth", "normals", "uvs", "regions"})
 
 
 class IngestParams(Params):
@@ -75,13 +77,21 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
     from headworks.formats.subject import read_subject
 
     subject = read_subject(Path(inputs["raw"]))
-    if subject.kind in ("synthetic", "synthetic_clip", "population") and "synthesis" not in inputs:
+    if subject.kind in SYNTHETIC and "synthesis" not in inputs:
         raise CaptureError(f"{inputs['raw']}: a {subject.kind} subject needs its synthesis first")
     out.mkdir(parents=True, exist_ok=True)
     facts = {"subject_kind": subject.kind}
     if subject.kind in ("synthetic", "population"):
         _pass_through(Path(inputs["synthesis"]), out, facts)
         context.progress(1.0, "synthetic capture taken over")
+        return
+
+    if subject.kind == "multiview":
+        from stages.ingest_multiview import ingest_rig
+
+        raw = Path(inputs["raw"])
+        limits = (params.size, params.stride, params.max_frames, params.head_scale)
+        ingest_rig(raw, *limits, out, facts, context)
         return
 
     found = _Rows()
@@ -96,6 +106,10 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
         for file in subject.files:
             name = file.stem if stems.count(file.stem) == 1 else file.name
             fps = _clip(file, name, params, found, sources, context)
+    elif subject.kind == "synthetic_photo":
+        folder = Path(inputs["synthesis"])
+        _photo(folder / "photo.png", 0, params, found, sources)
+        _carry_truth(folder / "truth", found, params.size, out / "truth")
     else:
         folder = Path(inputs["synthesis"])
         fps = _clip(folder / "clip.mp4", "clip", params, found, sources, context)
@@ -106,7 +120,7 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
         found,
         {
             **facts,
-            "setting": "photo" if subject.kind in ("photo", "photos") else "monocular",
+            "setting": "photo" if "photo" in subject.kind else "monocular",
             "fps": fps,
             "source": sources,
             "notes": found.notes,
@@ -313,7 +327,7 @@ def _carry_truth(truth: Path, found: _Rows, size: int, out: Path) -> None:
     first = found.rows[0]
     crop = Crop(first["crop_x"], first["crop_y"], first["crop_side"])
     arrays: dict[str, NDArray[Any]] = {}
-    for name in sorted(group.array_keys()):
+    for name in sorted(set(group.array_keys()) - _PIXELS):
         array = np.asarray(group[name][...])
         if name in _TIMELESS:
             arrays[name] = array

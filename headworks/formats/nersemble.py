@@ -11,7 +11,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,36 @@ def _colours(
         if colours:
             break
     return colours, files
+
+
+def copy_participant(
+    folder: Path, target: Path, check: Callable[[Path], None] = lambda path: None
+) -> Participant:
+    """Copy one participant, of any layout, into a folder in the layout of the second release.
+
+    Args:
+        folder: as in `read_participant`. target: the participant's new folder.
+        check: looks at every video before anything is copied; raises to refuse it.
+
+    Raises:
+        CaptureError: see `read_participant`.
+    """
+    person = read_participant(folder)
+    for sequence in person.sequences.values():
+        for path in sequence.videos.values():
+            check(path)
+    write_calibration(target, person.cameras, person.colour or None)
+    for sequence in person.sequences.values():
+        for kind, files in (("images", sequence.videos), ("alpha_maps", sequence.alphas)):
+            for path in files.values():
+                own = target / "sequences" / sequence.name / kind / path.name
+                own.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, own)
+    for path in person.plates.values():
+        own = target / "sequences" / BACKGROUND / path.name
+        own.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, own)
+    return person
 
 
 def write_calibration(

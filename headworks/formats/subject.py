@@ -13,7 +13,10 @@ from typing import Any
 
 from headworks.errors import CaptureError
 
-KINDS = ("photo", "photos", "clip", "synthetic", "synthetic_clip", "population")
+KINDS = (
+    "photo", "photos", "clip", "multiview", "synthetic", "synthetic_clip", "synthetic_photo",
+    "population",
+)  # fmt: skip
 DESCRIPTION = "subject.json"
 TERMS = "terms.json"
 
