@@ -7,7 +7,7 @@ answer never stops a run.
 from __future__ import annotations
 
 import json
-import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from datetime import UTC, datetime
@@ -38,6 +38,7 @@ class Lineage:
 
     def __init__(self, target: str, namespace: str, run_id: str, graph: Graph) -> None:
         self.lost = 0
+        self.shown = shown(target)
         self._namespace = f"headworks/{namespace}"
         self._run_id = run_id
         self._graph = graph
@@ -71,7 +72,7 @@ class Lineage:
                 )
                 with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
                     pass
-        except (OSError, urllib.error.URLError):
+        except (OSError, ValueError):
             self.lost += 1
 
     def build(
@@ -127,3 +128,12 @@ class Lineage:
             "datasetVersion": oid,
         }
         return {"namespace": self._namespace, "name": name, "facets": {"version": version}}
+
+
+def shown(target: str) -> str:
+    """A target as it may be printed: an URL without the secrets that it may carry."""
+    parts = urllib.parse.urlsplit(target)
+    if not parts.scheme or not parts.hostname:
+        return target
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"

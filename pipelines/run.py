@@ -91,7 +91,7 @@ def _run(workspace: Workspace, options: Options, reporter: Reporter) -> Summary:
     finally:
         reporter.end()
     if lineage is not None and lineage.lost:
-        summary.notes.append(f"{lineage.lost} lineage events did not reach {options.lineage}")
+        summary.notes.append(f"{lineage.lost} lineage events did not reach {lineage.shown}")
     if options.only:
         summary.outcomes = {u: o for u, o in summary.outcomes.items() if u in runnable}
     record_raw(workspace.layout, workspace.ledger, graph.subjects.values())

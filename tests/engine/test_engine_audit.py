@@ -287,6 +287,19 @@ def check_events(events: list[dict]) -> None:
     assert sorted(starts) == sorted(e["run"]["runId"] for e in done.values())
 
 
+def test_secrets_reach_neither_manifests_nor_logs(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-in-the-environment")
+    url = "http://user:hush-in-the-url@127.0.0.1:1/lineage?token=hush-in-the-query"
+    done = toys.cli("run", "--orchestrator", "none", "--lineage", url)
+    assert done.returncode == 0, done.stderr
+    assert "did not reach http://127.0.0.1:1/lineage" in done.stdout
+    assert "hush" not in done.stdout + done.stderr
+    for path in toys.root.rglob("*"):
+        assert not (path.is_file() and b"hush" in path.read_bytes()), path
+
+
 def test_lineage_events_go_to_a_file(toys: Toys, tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     toys.run(lineage=str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -185,3 +186,48 @@ def test_there_must_be_something_to_accept(ran: Toys) -> None:
         accept(ran.open(), "double")
     with pytest.raises(HeadworksError, match="no stage"):
         accept(ran.open(), "treble")
+
+
+@pytest.mark.slow
+def test_a_bucket_serves_like_a_folder(
+    ran: Toys, make_toys: Callable[..., Toys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 as `dvc-s3` speaks it, to a server on this machine."""
+    pytest.importorskip("dvc_s3")
+    server_of = pytest.importorskip("moto.server")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = server_of.ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        url = f"http://{host}:{port}"
+        import boto3
+
+        boto3.client("s3", endpoint_url=url).create_bucket(Bucket="heads")
+        add_bucket(ran, url)
+        push(ran.open())
+        assert push(ran.open()).objects == 0
+        other = make_toys("second")
+        add_bucket(other, url)
+        assert pull(other.open()).subjects == ["a", "b", "c"]
+        other.forget_computed()
+        assert set(other.statuses(other.run()).values()) == {"ok"}
+        assert other.computed() == []
+        from pipelines.forget import forget
+
+        told = forget(ran.open(), "a", ["shelf"])
+        assert told["at_remotes"]["shelf"] > 0
+        listed = boto3.client("s3", endpoint_url=url).list_objects_v2(Bucket="heads")
+        oids = {"".join(item["Key"].split("/")[-2:]) for item in listed["Contents"]}
+        assert hashlib.md5(b"a" * 50, usedforsecurity=False).hexdigest() not in oids
+    finally:
+        server.stop()
+
+
+def add_bucket(toys: Toys, endpoint: str) -> None:
+    """Make a bucket on this machine the default remote."""
+    add_remote(toys, "s3://heads/store")
+    config = toys.root / ".dvc" / "config"
+    config.write_text(config.read_text() + f"    endpointurl = {endpoint}\n")
