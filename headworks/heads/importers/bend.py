@@ -84,16 +84,15 @@ def bend_onto(
     normals = _normals(vertices, faces)
     tree = cKDTree(vertices)
     face = np.linalg.norm(guides - own[30], axis=1) < 0.085
-    if not fixed:
-        for _ in range(_RIGID_ROUNDS):
-            at, ok = _meet(moved(guides), guide_normals @ rotation.T, tree, normals, 0.04)
-            use = ok & face
-            if use.sum() < 20:
-                raise HeadFileError(
-                    f"no face found about {np.round(target[0], 3).tolist()} (metres): are the "
-                    "model's units and axes the official ones?"
-                )
-            scale, rotation, shift = _similarity(guides[use], vertices[at[use]])
+    for _ in range(_RIGID_ROUNDS):
+        at, ok = _meet(moved(guides), guide_normals @ rotation.T, tree, normals, 0.04)
+        use = ok
+        if use.sum() < 20:
+            raise HeadFileError(
+                f"no face found about {np.round(target[0], 3).tolist()} (metres): are the "
+                "model's units and axes the official ones?"
+            )
+        scale, rotation, shift = _similarity(guides[use], vertices[at[use]])
     anchors = own[fixed].reshape(-1, 3)
     anchor_targets = np.array([marks[i] for i in fixed], np.float64).reshape(-1, 3)
     a, b = np.concatenate([anchors, guides]), np.concatenate([moved(anchors), moved(guides)])
@@ -143,17 +142,19 @@ def _guides(ours: HeadModel) -> tuple[Array, Array]:
     skin = np.unique(faces[ours.region_faces("skin", "lips", "eyelids", "ears", "scalp").numpy()])
     normals = _normals(vertices, faces)
     low = ours.landmarks(ours.template[None])[0, 8, 1].item() - 0.03
-    skin = skin[vertices[skin, 1] > low]
-    # Farthest points first, so that a prefix is always spread evenly.
-    chosen = [int(np.abs(vertices[skin, 0]).argmin())]
-    distance = np.full(len(skin), np.inf)
-    # The face counts more: there points stand closer.
-    weight = np.where(vertices[skin, 2] > 0.04, 2.0, 1.0)
-    while len(chosen) < min(_GUIDES, len(skin)):
-        gap = np.linalg.norm(vertices[skin] - vertices[skin[chosen[-1]]], axis=1)
+    assert ours.mirror_vertices is not None
+    partner = ours.mirror_vertices.numpy()
+    half = skin[(vertices[skin, 1] > low) & (vertices[skin, 0] > -1e-6) & (partner[skin] >= 0)]
+    # Farthest points first; the face counts more: there points stand closer.
+    chosen = [int(np.abs(vertices[half, 0]).argmin())]
+    distance = np.full(len(half), np.inf)
+    weight = np.where(vertices[half, 2] > 0.04, 2.0, 1.0)
+    while len(chosen) < min(_GUIDES // 2, len(half)):
+        gap = np.linalg.norm(vertices[half] - vertices[half[chosen[-1]]], axis=1)
         distance = np.minimum(distance, gap)
         chosen.append(int((distance * weight).argmax()))
-    return vertices[skin[chosen]], normals[skin[chosen]]
+    both = np.unique(np.concatenate([half[chosen], partner[half[chosen]]]))
+    return vertices[both], normals[both]
 
 
 def _meet(

@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 _OUTER = ("skin", "scalp", "lips", "eyelids", "ears", "neck", "torso")
 _UPPER_INNER, _LOWER_INNER = (61, 62, 63), (65, 66, 67)
 _JAW = JOINTS.index("jaw")
+_CANAL_M = 0.07
+"""Metres from our origin to the mouths of the ear canals, along x."""
+
 _BEHIND_LIPS_M = 0.004
 _EYE_REACH_M, _EYE_SIZE_M = 0.03, 0.04
 _INTEROCULAR_M = (0.05, 0.075)
@@ -81,7 +84,7 @@ def finish(foreign: Foreign, name: str) -> tuple[HeadModel, Array, list[str]]:
     points = np.stack([bary @ vertices[faces[face]] for face, bary in marks])
     _check_size(points)
 
-    origin = bend.to_theirs(np.zeros((1, 3)))[0]
+    origin = bend.to_theirs(np.array([[_CANAL_M, 0, 0], [-_CANAL_M, 0, 0]])).mean(0)
     # The source's plane of symmetry is ours: landmarks lie on both sides of it.
     origin[0] = (points[[36, 39, 31, 48], 0] + points[[45, 42, 35, 54], 0]).mean() / 2
     notes.append(
