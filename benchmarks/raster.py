@@ -1,7 +1,8 @@
-"""How fast is the CPU rasteriser: against a tiled torch loop and against torch's own sgemm.
+"""How fast is the CPU rasteriser: against gsplat's torch path, a tiled torch loop, torch's sgemm.
 
-    python benchmarks/raster.py                      # one to two minutes
+    python benchmarks/raster.py                      # two to three minutes
     python benchmarks/raster.py --scenes 12k/256 50k/512 --channels 3 32 --json out.json
+    python benchmarks/raster.py --garden test_garden.npz      # of the assets of gsplat's repository
 
 Own and peer calls run in the same process, interleaved, through the public function with torch
 autograd; loss = sum of the outputs times fixed noise. Ratios are of minima; a run whose load
@@ -19,7 +20,8 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ import numpy as np
 import torch
 from numba import njit
 
+from benchmarks.raster_peers import gsplat_reference
 from headworks.splat import rasterization
+from headworks.splat.cpu import autograd, bins
 from headworks.splat.semantics import installed
 from tests.splat_scenes import PARTS, Scene, head, relative, run
 
@@ -40,7 +44,8 @@ SCENES = {
     "3k/128": (3_000, 128), "3k/256": (3_000, 256), "12k/256": (12_000, 256),
     "50k/256": (50_000, 256), "50k/512": (50_000, 512), "190k/512": (190_000, 512),
 }  # fmt: skip
-MIN_SECONDS, MIN_REPEATS = 2.0, 15
+MIN_SECONDS, MIN_REPEATS, PEER_REPEATS = 3.0, 30, 3
+PEERS = {"gsplat": "/gsplat", "torch": "/torch"}
 
 
 def flop_per_pair(channels: int) -> int:
@@ -76,16 +81,16 @@ def count_pairs(order, means2d, conics, opacities, radii, width, height, max_alp
     return ellipse, composited
 
 
-def pairs(scene: Scene, size: int) -> dict[str, int]:
+def pairs(scene: Scene, size: tuple[int, int]) -> dict[str, int]:
     """Size of the problem, independent of how it is solved."""
     with torch.no_grad():
-        _, _, meta = rasterization(*scene, size, size, backend="cpu")
+        _, _, meta = rasterization(*scene, *size, backend="cpu")
     radii = meta["radii"][0].numpy()
     depths = np.where((radii > 0).any(1), meta["depths"][0].numpy(), np.inf)
     visible = int(np.isfinite(depths).sum())
     order = np.argsort(depths, kind="stable")[:visible]
     ellipse, composited = count_pairs(
-        order, *(meta[k][0].numpy() for k in ("means2d", "conics", "opacities")), radii, size, size,
+        order, *(meta[k][0].numpy() for k in ("means2d", "conics", "opacities")), radii, *size,
         installed().max_alpha,
     )  # fmt: skip
     return {"visible": visible, "ellipse_pairs": ellipse, "composited_pairs": composited}
@@ -105,17 +110,58 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def step(scene: Scene, size: int, noise: torch.Tensor, backend: str) -> tuple[float, ...]:
+def gsplat_peer(*inputs: Any, backend: str) -> tuple[torch.Tensor, torch.Tensor, None]:
+    """The torch path of gsplat under the signature of `rasterization`."""
+    return *gsplat_reference(*inputs), None
+
+
+def step(scene: Scene, size: tuple[int, int], noise: torch.Tensor, backend: str) -> list[float]:
     """Seconds of one forward pass and of forward and backward: wall, then of all threads' CPU."""
     leaves = scene.leaves()
+    function = gsplat_peer if backend == "gsplat" else rasterization
     start, cpu = time.perf_counter(), time.process_time()
-    image, _, _ = rasterization(*leaves, size, size, backend=backend)
+    image = function(*leaves, *size, backend=backend)[0]
     forward, forward_cpu = time.perf_counter() - start, time.process_time() - cpu
     (image * noise).sum().backward()
-    return forward, time.perf_counter() - start, forward_cpu, time.process_time() - cpu
+    return [forward, time.perf_counter() - start, forward_cpu, time.process_time() - cpu]
 
 
-def summary(times: list[tuple[float, ...]]) -> dict[str, float]:
+@contextmanager
+def kernel_time() -> Iterator[list[float]]:
+    """Collect the wall time of the kernels alone, in the list that is given."""
+    spent = [0.0]
+    places = (autograd.threads, "run"), (bins, "depth_order"), (bins, "scan")
+    originals = [getattr(module, name) for module, name in places]
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments)
+            spent[0] += time.perf_counter() - start
+            return result
+
+        return call
+
+    for (module, name), original in zip(places, originals):
+        setattr(module, name, timed(original))
+    try:
+        yield spent
+    finally:
+        for (module, name), original in zip(places, originals):
+            setattr(module, name, original)
+
+
+def overhead(scene: Scene, size: tuple[int, int], noise: torch.Tensor) -> float:
+    """Milliseconds of a step of torch's autograd above those of the kernels alone, smallest."""
+    above = []
+    with kernel_time() as spent:
+        for _ in range(4 * MIN_REPEATS):
+            spent[0] = 0.0
+            above.append(step(scene, size, noise, "cpu")[1] - spent[0])
+    return 1e3 * min(above)
+
+
+def summary(times: list[list[float]]) -> dict[str, float]:
     """Minimum, median and 90th percentile in milliseconds."""
     table = 1e3 * np.array(times)
     out = {}
@@ -128,11 +174,28 @@ def summary(times: list[tuple[float, ...]]) -> dict[str, float]:
     return out
 
 
-def measure(name: str, channels: int, threads: int, peers: bool) -> dict[str, Any]:
-    """One row: our minima, the peer's, ratios and rates."""
-    n, size = SCENES[name]
-    scene = head(n, size, channels)
-    noise = torch.randn(1, size, size, channels, generator=torch.Generator().manual_seed(5))
+def garden(path: Path) -> tuple[Scene, tuple[int, int]]:
+    """Camera 0 of gsplat's test scene: points, colours of the file; the rest drawn (seed 0)."""
+    with np.load(path, allow_pickle=False) as file:
+        means, colors = file["means3d"], file["colors"] / 255.0
+        view, K = file["viewmats"][:1], file["Ks"][:1]
+        width, height = int(file["width"]), int(file["height"])
+    near = (np.abs(means) <= 2).all(1)
+    means, colors = means[near], colors[near]
+    rng = np.random.default_rng(0)
+    quats = rng.normal(size=(len(means), 4))
+    scales = rng.random((len(means), 3)) * 0.0199 + 1e-4
+    arrays = means, quats, scales, rng.random(len(means)), colors, view, K
+    return Scene(*(torch.tensor(a, dtype=torch.float32) for a in arrays)), (width, height)
+
+
+def measure(
+    name: str, scene: Scene, size: tuple[int, int], threads: int, peers: list[str]
+) -> dict[str, Any]:
+    """One row: our minima, the peers', ratios and rates."""
+    channels = scene.colors.shape[1]
+    width, height = size
+    noise = torch.randn(1, height, width, channels, generator=torch.Generator().manual_seed(5))
     numba.set_num_threads(threads)
     torch.set_num_threads(threads)
     load_before, gemm_before = os.getloadavg()[0], sgemm_gflops()
@@ -140,28 +203,31 @@ def measure(name: str, channels: int, threads: int, peers: bool) -> dict[str, An
     cold = seconds(lambda: step(scene, size, noise, "cpu"))
     for _ in range(2):
         step(scene, size, noise, "cpu")
-    ours: list[tuple[float, ...]] = []
-    theirs: list[tuple[float, ...]] = []
+    ours: list[list[float]] = []
+    theirs: dict[str, list[list[float]]] = {peer: [] for peer in peers}
     start = time.perf_counter()
     while len(ours) < MIN_REPEATS or time.perf_counter() - start < MIN_SECONDS:
         ours.append(step(scene, size, noise, "cpu"))
-        if peers and len(theirs) < 3 and len(ours) % 5 == 0:
-            torch.set_num_threads(threads)
-            theirs.append(step(scene, size, noise, "torch"))
-            torch.set_num_threads(1)
+        for peer, times in theirs.items():
+            if len(times) < PEER_REPEATS and len(ours) % (MIN_REPEATS // PEER_REPEATS) == 0:
+                torch.set_num_threads(threads)
+                times.append(step(scene, size, noise, peer))
+                torch.set_num_threads(1)
     torch.set_num_threads(threads)
     load_after, gemm_after = os.getloadavg()[0], sgemm_gflops()
-    row: dict[str, Any] = {"scene": name, "n": n, "size": size, "D": channels, "threads": threads}
+    torch.set_num_threads(1)
+    row: dict[str, Any] = {"scene": name, "n": len(scene.means), "size": size, "D": channels}
+    row |= {"threads": threads, "simd": os.environ.get("HEADWORKS_SIMD", "explicit")}
     row |= pairs(scene, size) | summary(ours) | {"first_call_s": cold}
+    row["autograd_overhead_ms"] = overhead(scene, size, noise)
     gflops = row["composited_pairs"] * flop_per_pair(channels) / row["step_min_ms"] / 1e6
     gemm = max(gemm_before, gemm_after)
     row |= {"gflops": gflops, "sgemm_gflops": gemm, "of_sgemm": gflops / gemm}
-    if theirs:
-        peer = summary(theirs)
-        row["peer_step_min_ms"] = peer["step_min_ms"]
-        row["times_faster_than_torch_tiles"] = peer["step_min_ms"] / row["step_min_ms"]
-        row["peer_step_cpu_min_ms"] = peer["step_cpu_min_ms"]
-        row["times_less_cpu_than_torch_tiles"] = peer["step_cpu_min_ms"] / row["step_cpu_min_ms"]
+    for peer, times in theirs.items():
+        found = summary(times)
+        row[f"{peer}_step_min_ms"] = found["step_min_ms"]
+        row[f"times_faster_than_{peer}"] = found["step_min_ms"] / row["step_min_ms"]
+        row[f"times_less_cpu_than_{peer}"] = found["step_cpu_min_ms"] / row["step_cpu_min_ms"]
     row["load"] = [load_before, load_after]
     row["noisy"] = (
         max(load_before, load_after) > threads + 0.5
@@ -207,7 +273,8 @@ def main() -> None:
     parser.add_argument("--channels", nargs="+", type=int, default=[3])
     most = numba.config.NUMBA_NUM_THREADS
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, most}))
-    parser.add_argument("--no-peers", action="store_true", help="leave the torch loop out")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--garden", type=Path, help="test_garden.npz of gsplat's repository")
     parser.add_argument("--json", type=Path, help="write all figures here")
     args = parser.parse_args()
     machine = hardware()
@@ -215,25 +282,35 @@ def main() -> None:
     errors = parity()
     print("parity 3k/128:", " ".join(f"{k} {v:.1e}" for k, v in errors.items()))
     print(f"{'scene':>9} {'D':>3} {'thr':>3} {'fwd ms':>8} {'step ms':>8} {'median':>8} {'FPS':>6} "
-          f"{'GFLOP/s':>8} {'/sgemm':>7} {'/torch':>7} {'CPU ms':>7} {'/torch':>7}")  # fmt: skip
+          f"{'GFLOP/s':>8} {'/sgemm':>7} {'torch ms':>8}"
+          + "".join(f" {PEERS[peer]:>8} {'(CPU)':>8}" for peer in args.peers))  # fmt: skip
     rows = []
-    for scene in args.scenes:
-        for channels in args.channels:
-            for threads in args.threads:
-                row = measure(scene, channels, threads, not args.no_peers)
-                rows.append(row)
-                ratios = [
-                    f"{row[key]:6.1f}x" if key in row else " " * 7
-                    for key in ("times_faster_than_torch_tiles", "times_less_cpu_than_torch_tiles")
-                ]
-                print(
-                    f"{scene:>9} {channels:>3} {threads:>3} {row['forward_min_ms']:8.2f} "
-                    f"{row['step_min_ms']:8.2f} {row['step_median_ms']:8.2f} "
-                    f"{1e3 / row['forward_min_ms']:6.0f} {row['gflops']:8.1f} "
-                    f"{row['of_sgemm']:7.3f} {ratios[0]} "
-                    f"{row['step_cpu_min_ms']:7.2f} {ratios[1]}{'  noisy' * row['noisy']}",
-                    flush=True,
-                )
+    scenes = [
+        (name, head(SCENES[name][0], SCENES[name][1], channels), (SCENES[name][1],) * 2)
+        for name in args.scenes for channels in args.channels
+    ]  # fmt: skip
+    if args.garden:
+        scenes.append(("garden", *garden(args.garden)))
+    for name, scene, size in scenes:
+        for threads in args.threads:
+            row = measure(name, scene, size, threads, args.peers)
+            rows.append(row)
+            ratios = "".join(
+                f" {row[f'times_{how}_than_{peer}']:7.0f}x"
+                for peer in args.peers
+                for how in ("faster", "less_cpu")
+            )
+            print(
+                f"{name:>9} {row['D']:>3} {threads:>3} {row['forward_min_ms']:8.2f} "
+                f"{row['step_min_ms']:8.2f} {row['step_median_ms']:8.2f} "
+                f"{1e3 / row['forward_min_ms']:6.0f} {row['gflops']:8.1f} {row['of_sgemm']:7.3f} "
+                f"{row['autograd_overhead_ms']:8.2f}{ratios}{'  noisy' * row['noisy']}",
+                flush=True,
+            )
+    by = {(row["scene"], row["D"], row["threads"]): row["step_min_ms"] for row in rows}
+    for (name, D, threads), ms in by.items():
+        if threads > 1 and (name, D, 1) in by:
+            print(f"{name} D={D}: {threads} threads are {by[name, D, 1] / ms:.2f} times one")
     if args.json:
         args.json.write_text(
             json.dumps({"machine": machine, "parity": errors, "rows": rows}, indent=1)

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from headworks.splat.cpu import bins, kernels_auto, kernels_simd, project, threads
+from headworks.splat.cpu import bins, kernels_auto, kernels_simd, project, project_simd, threads
+from headworks.splat.cpu.simd import LANES
+from headworks.splat.cpu.workspace import borrowed
 
-VARIANTS = {"explicit": kernels_simd, "auto": kernels_auto}
+VARIANTS = {"explicit": (project_simd, kernels_simd), "auto": (project, kernels_auto)}
 CHANNELS = (3, 4, 8, 16, 32)  # compiled variants; others are padded with zeros
+GRAIN = 16384  # Gaussians that are worth a thread: to wake one costs 50 to 100 microseconds
+
+Floats = NDArray[np.float32]
+Longs = NDArray[np.int64]
 
 
 class View(NamedTuple):
     """One camera and the rules of its projection; see `headworks.splat.rasterization`."""
 
-    K: np.ndarray
+    K: NDArray[np.float64]
     width: int
     height: int
     near: float
@@ -31,11 +39,62 @@ class View(NamedTuple):
     max_alpha: float
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+class Lists(NamedTuple):
+    """Gaussians by tile, see `bins`."""
+
+    tile_order: Longs
+    tiles_x: int
+    offsets: Longs
+    entries: NDArray[np.int32]
+    slots: NDArray[np.int32]
+    slot_offsets: Longs
+
+
+@dataclass
+class Frame:
+    """What projection and blending of one camera share beside differentiable tensors.
+
+    `Project` fills in all but the view, which has the lists of the tiles made by `Frame.bin`.
+    """
+
+    view: View
+    depths: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    radii: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 2), np.int32))
+    spans: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 4), np.int32))
+    records: Floats = field(default_factory=lambda: np.empty((0, 8), np.float32))
+    lists: Lists | None = None
+
+    def bin(self) -> None:
+        """Sort the visible Gaussians by depth and list them by tile."""
+        tile = project.TILE
+        tiles_x, tiles_y = -(-self.view.width // tile), -(-self.view.height // tile)
+        order = bins.depth_order(self.depths, self.radii)
+        count = _share(len(order))
+        counts = np.empty((count, tiles_x * tiles_y), np.int64)
+        offsets = np.empty(tiles_x * tiles_y + 1, np.int64)
+        slot_offsets = np.zeros(len(self.depths) + 1, np.int64)
+        threads.run(bins.count, count, order, self.spans, tiles_x, counts, slot_offsets)
+        bins.scan(counts, offsets, slot_offsets)
+        entries = np.empty(offsets[-1] + bins.PADDING, np.int32)
+        entries[offsets[-1] :] = 0
+        slots = np.empty(offsets[-1], np.int32)
+        threads.run(
+            bins.fill, count, order, self.spans, tiles_x, counts, slot_offsets, entries, slots
+        )
+        longest_first = np.argsort(-np.diff(offsets), kind="stable")
+        self.lists = Lists(longest_first, tiles_x, offsets, entries, slots, slot_offsets)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().contiguous().numpy()
 
 
-def _blending() -> Any:
+def _share(n: int) -> int:
+    """Threads for n Gaussians."""
+    return max(1, min(threads.n_threads(), n // GRAIN))
+
+
+def _variant() -> Any:
     """Kernels with explicit vectors, or the auto-vectorised twin by HEADWORKS_SIMD=auto."""
     name = os.environ.get("HEADWORKS_SIMD", "explicit")
     if name not in VARIANTS:
@@ -43,110 +102,114 @@ def _blending() -> Any:
     return VARIANTS[name]
 
 
+def _projection(n: int) -> Any:
+    """The projection for n Gaussians: vectors need at least one block of them."""
+    return _variant()[0] if n >= LANES else project
+
+
 class Project(torch.autograd.Function):
-    """means, quats, scales, opacities, viewmat -> means2d, conics, opacities, depths + boxes."""
+    """means, quats, scales, opacities, viewmat -> means2d, conics, opacities, depths."""
 
     @staticmethod
     def forward(
         ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, viewmat: Tensor,
-        view: View,
+        frame: Frame,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        n, count = len(means), threads.n_threads()
+        n, view = len(means), frame.view
+        count = _share(n)
         arrays = [_array(t) for t in (means, quats, scales, opacities, viewmat)]
-        outputs = [torch.empty(n, k) for k in (2, 3)] + [torch.empty(n), torch.empty(n)]
-        boxes, radii = torch.empty(n, 2), torch.empty(n, 2, dtype=torch.int32)
+        outputs = [np.empty(shape, np.float32) for shape in ((n, 2), (n, 3), (n,), (n,))]
+        frame.depths = outputs[3]
+        frame.radii, frame.spans = np.empty((n, 2), np.int32), np.empty((n, 4), np.int32)
+        frame.records = np.empty((n, kernels_auto.GEOMETRY), np.float32)
         bad = np.full(count, -1)
         threads.run(
-            project.project, count, *arrays, view.K, (view.width, view.height), view.near,
-            view.far, view.eps2d, view.radius_clip, view.antialiased, view.rho_floor,
-            *(t.numpy() for t in (*outputs, boxes, radii)), bad,
+            _projection(n).project, count, *arrays, view.K, (view.width, view.height), view.near,
+            view.far, view.eps2d, view.radius_clip, view.antialiased, view.rho_floor, *outputs,
+            frame.spans, frame.radii, frame.records, bad,
         )  # fmt: skip
         if (bad >= 0).any():
             _raise_bad(means, quats, scales, opacities)
-        ctx.view = view
-        ctx.save_for_backward(means, quats, scales, opacities, viewmat, radii)
-        ctx.mark_non_differentiable(boxes, radii)
-        return (*outputs, boxes, radii)
+        ctx.frame, ctx.arrays = frame, arrays
+        ctx.save_for_backward(means, quats, scales, opacities, viewmat)
+        ctx.set_materialize_grads(False)
+        return tuple(torch.from_numpy(output) for output in outputs)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, radii = ctx.saved_tensors
-        view: View = ctx.view
-        gradients = [torch.empty_like(t, memory_format=torch.contiguous_format)
-                     for t in tensors[:4]]  # fmt: skip
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors  # raises when one of them was changed in place
+        frame, view, n = ctx.frame, ctx.frame.view, len(ctx.arrays[0])
+        given = [
+            np.zeros(shape, np.float32) if g is None else _array(g)
+            for g, shape in zip(grads, ((n, 2), (n, 3), (n,), (n,)))
+        ]
+        gradients = [np.empty_like(a) for a in ctx.arrays[:4]]
         views = np.zeros((project.VIEW_CHUNKS, 3, 4))
         threads.run(
-            project.project_backward, threads.n_threads(), *(_array(t) for t in tensors), view.K,
-            (view.width, view.height), view.eps2d, view.antialiased, view.rho_floor,
-            radii.numpy(), *(_array(g) for g in grads[:4]), *(g.numpy() for g in gradients), views,
+            _projection(n).project_backward, _share(n), *ctx.arrays, view.K,
+            (view.width, view.height), view.eps2d, view.antialiased, view.rho_floor, frame.radii,
+            *given, *gradients, views,
         )  # fmt: skip
-        g_view = torch.zeros(4, 4)
-        g_view[:3] = torch.from_numpy(views.sum(0))
-        return (*gradients, g_view, None)
+        g_view = np.zeros((4, 4), np.float32)
+        g_view[:3] = views.sum(0)
+        return (*(torch.from_numpy(g) for g in (*gradients, g_view)), None)
 
 
 class Blend(torch.autograd.Function):
-    """means2d, conics, opacities, colors + depths, boxes, radii -> image [H, W, D], alpha."""
+    """means2d, conics, opacities, colors + a binned frame -> image [H, W, D], alpha [H, W]."""
 
     @staticmethod
     def forward(
-        ctx: Any, means2d: Tensor, conics: Tensor, opacities: Tensor, colors: Tensor,
-        depths: Tensor, boxes: Tensor, radii: Tensor, view: View,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        count = threads.n_threads()
-        used = colors.shape[1]
+        ctx: Any, means2d: Tensor, conics: Tensor, opacities: Tensor, colors: Tensor, frame: Frame
+    ) -> tuple[Tensor, Tensor]:
+        assert frame.lists is not None
+        view, count, used = frame.view, threads.n_threads(), colors.shape[1]
         D = next(k for k in CHANNELS if k >= used)
-        padded = colors.detach()
-        if used < D:
-            padded = torch.nn.functional.pad(padded, (0, D - used))
-        tile = kernels_auto.TILE
-        tiles_x, tiles_y = -(-view.width // tile), -(-view.height // tile)
-        order = bins.depth_order(_array(depths), radii.numpy())
-        spans = np.empty((len(order), 4), np.int32)
-        threads.run(
-            bins.spans, count, order, _array(means2d), boxes.numpy(), tile, tiles_x, tiles_y, spans
-        )
-        offsets, entries, slots, slot_offsets = bins.tile_lists(
-            order, spans, len(means2d), tiles_x, tiles_y
-        )
-        records = np.empty((len(order), kernels_auto.GEOMETRY), np.float32)
-        geometry = [_array(t) for t in (means2d, conics, opacities)]
-        threads.run(kernels_auto.pack, count, order, *geometry, records)
-        image = torch.empty(view.height, view.width, used)
-        alphas = torch.empty(view.height, view.width)
-        tile_order = np.argsort(-np.diff(offsets), kind="stable")
-        shared = (tile_order, tiles_x, offsets, entries)
-        threads.run(
-            _blending().forward, count, np.zeros(1, np.int64), *shared, order, records,
-            _array(padded), np.float32(view.max_alpha), image.numpy(), alphas.numpy(), (0,) * D,
-        )  # fmt: skip
-        ctx.view, ctx.shared, ctx.slots, ctx.slot_offsets = view, shared, slots, slot_offsets
-        ctx.order, ctx.records = order, records
-        ctx.save_for_backward(conics, opacities, padded, image, alphas)
-        return image, alphas
+        padded = _array(colors if used == D else torch.nn.functional.pad(colors, (0, D - used)))
+        image = np.empty((view.height, view.width, used), np.float32)
+        alphas = np.empty((view.height, view.width), np.float32)
+        kernels = _variant()[1]
+        with borrowed(count, kernels.scratch_size(D)) as scratch:
+            threads.run(
+                kernels.forward, count, scratch, np.zeros(1, np.int64), *frame.lists[:4],
+                frame.records, padded, np.float32(view.max_alpha), image, alphas, (0,) * D,
+            )  # fmt: skip
+        ctx.frame, ctx.arrays = frame, (padded, image, alphas)
+        outputs = torch.from_numpy(image), torch.from_numpy(alphas)
+        ctx.save_for_backward(conics, opacities, colors, *outputs)
+        ctx.set_materialize_grads(False)
+        return outputs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g_image: Tensor, g_alphas: Tensor) -> tuple[Tensor | None, ...]:
-        conics, opacities, padded, image, alphas = ctx.saved_tensors
-        count = threads.n_threads()
-        slots, slot_offsets = ctx.slots, ctx.slot_offsets
-        D = int(padded.shape[1])
-        rows = np.empty((len(slots), kernels_auto.MOMENTS + D), np.float32)
-        threads.run(
-            _blending().backward, count, np.zeros(1, np.int64), *ctx.shared, slots, ctx.order,
-            ctx.records, _array(padded), np.float32(ctx.view.max_alpha), image.numpy(),
-            alphas.numpy(), _array(g_image), _array(g_alphas), rows, (0,) * D,
-        )  # fmt: skip
-        n = len(conics)
-        gradients = [torch.empty(n, 2), torch.empty(n, 3), torch.empty(n),
-                     torch.empty(n, image.shape[2])]  # fmt: skip
-        threads.run(
-            kernels_auto.reduce, count, slot_offsets, rows, _array(conics), _array(opacities),
-            *(g.numpy() for g in gradients),
-        )  # fmt: skip
-        return (*gradients, None, None, None, None)
+    def backward(
+        ctx: Any, g_image: Tensor | None, g_alphas: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        conics, opacities = (_array(t) for t in ctx.saved_tensors[:2])
+        frame, (padded, image, alphas) = ctx.frame, ctx.arrays
+        count, n, D = threads.n_threads(), len(conics), padded.shape[1]
+        *lists, slot_offsets = frame.lists
+        given = [
+            np.zeros_like(a) if g is None else _array(g)
+            for g, a in ((g_image, image), (g_alphas, alphas))
+        ]
+        kernels = _variant()[1]
+        gradients = [
+            np.empty(shape, np.float32) for shape in ((n, 2), (n, 3), (n,), (n, image.shape[2]))
+        ]
+        with (
+            borrowed(int(slot_offsets[-1]), kernels.row_size(D)) as rows,
+            borrowed(count, kernels.scratch_size(D)) as scratch,
+        ):
+            threads.run(
+                kernels.backward, count, scratch, np.zeros(1, np.int64), *lists, frame.records,
+                padded, np.float32(frame.view.max_alpha), image, alphas, *given, rows, (0,) * D,
+            )  # fmt: skip
+            threads.run(
+                kernels.reduce, _share(n), slot_offsets, rows, conics, opacities, *gradients
+            )
+        return (*(torch.from_numpy(g) for g in gradients), None)
 
 
 def _raise_bad(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor) -> None:

@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 
 from headworks.splat import modes
-from headworks.splat.cpu.autograd import CHANNELS, Blend, Project, View
+from headworks.splat.cpu.autograd import CHANNELS, Blend, Frame, Project, View
 
 
 def _stack(parts: Sequence[Tensor]) -> Tensor:
     """`torch.stack`, without the copy for a single camera."""
     return parts[0][None] if len(parts) == 1 else torch.stack(tuple(parts))
+
+
+def _unstack(batch: Tensor) -> Sequence[Tensor]:
+    """`torch.unbind`, as a view whose gradient is a view for a single camera."""
+    return [batch.squeeze(0)] if len(batch) == 1 else batch.unbind(0)
 
 
 def rasterization(
@@ -29,29 +34,30 @@ def rasterization(
         t.float() for t in (means, quats, scales, opacities, colors, viewmats)
     )
     intrinsics = Ks.detach().numpy().astype(np.float64)
-    views = [
-        View(
-            k, width, height, near_plane, far_plane, eps2d, radius_clip,
-            rasterize_mode == "antialiased", rho_floor, max_alpha,
+    frames = [
+        Frame(
+            View(
+                k, width, height, near_plane, far_plane, eps2d, radius_clip,
+                rasterize_mode == "antialiased", rho_floor, max_alpha,
+            )
         )
         for k in intrinsics
     ]  # fmt: skip
     projected = [
-        Project.apply(means, quats, scales, opacities, viewmats[k], view)
-        for k, view in enumerate(views)
+        Project.apply(means, quats, scales, opacities, view, frame)
+        for view, frame in zip(_unstack(viewmats), frames)
     ]
-    means2d, conics, opacities2d, depths, boxes, radii = (
-        _stack(parts) for parts in zip(*projected)
-    )
+    means2d, conics, opacities2d, depths = (_stack(parts) for parts in zip(*projected))
+    every_color = [colors] * len(frames) if colors.ndim == 2 else _unstack(colors)
     images, alphas = [], []
-    for k, view in enumerate(views):
-        channels = modes.blended_channels(
-            colors if colors.ndim == 2 else colors[k], depths[k], render_mode
-        )
-        # from the stacked tensors, so that meta["means2d"] lies on the gradient's path
-        geometry = (means2d[k], conics[k], opacities2d[k])
+    # blending starts from the stacked means, so that meta["means2d"] is on the gradient's path
+    for k, (frame, color, centres, (_, *geometry, depth)) in enumerate(
+        zip(frames, every_color, _unstack(means2d), projected)
+    ):
+        frame.bin()
+        channels = modes.blended_channels(color, depth, render_mode)
         chunks = [
-            Blend.apply(*geometry, part, depths[k], boxes[k], radii[k], view)
+            Blend.apply(centres, *geometry, part, frame)
             for part in channels.split(CHANNELS[-1], dim=1)
         ]
         alpha = chunks[0][1]
@@ -59,6 +65,7 @@ def rasterization(
         background = None if backgrounds is None else backgrounds[k].float()
         images.append(modes.finish(image, alpha, background, render_mode))
         alphas.append(alpha[..., None])
+    radii = torch.from_numpy(np.stack([frame.radii for frame in frames]))
     meta = {
         "means2d": means2d, "conics": conics, "opacities": opacities2d, "depths": depths,
         "radii": radii, "gaussian_ids": None, "width": width, "height": height,

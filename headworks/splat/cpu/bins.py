@@ -13,6 +13,7 @@ import numpy as np
 from headworks.splat.cpu.jit import kernel
 
 RADIX_BITS = 11
+PADDING = 16  # entries are read in groups of so many
 
 
 @kernel()
@@ -45,11 +46,13 @@ def depth_order(depths, radii):
         starts = np.zeros(buckets, np.int64)
         for i in range(m):
             starts[(keys[i] >> shift) & mask] += 1
+        if m > 0 and starts[(keys[0] >> shift) & mask] == m:
+            continue  # one bucket: sorted already
         total = 0
         for b in range(buckets):
-            count = starts[b]
+            here = starts[b]
             starts[b] = total
-            total += count
+            total += here
         for i in range(m):
             b = (keys[i] >> shift) & mask
             keys_next[starts[b]] = keys[i]
@@ -61,60 +64,69 @@ def depth_order(depths, radii):
 
 
 @kernel()
-def spans(thread, threads, order, means2d, boxes, tile, tiles_x, tiles_y, spans):
-    """Tiles that the box of each Gaussian touches.
+def count(thread, threads, order, spans, tiles_x, counts, slot_offsets):
+    """Count the entries of all lists.
 
     Args:
-        order: int32 [M]. means2d, boxes: float32 [N, 2]. tile: pixels per side.
-        spans: int32 [M, 4] out, first and one-past-last tile in x, then in y; in depth order.
+        order: int32 [M]. spans: int32 [N, 4] of `project.project`.
+        counts: int64 [threads, tiles] out, entries of each thread's share of the order.
+        slot_offsets: int64 [N + 1]; at i + 1 the number of tiles of Gaussian i is written.
     """
-    m = len(order)
-    scale = np.float32(1.0) / np.float32(tile)
+    m, across = len(order), tiles_x + 1
+    rows = counts.shape[1] // tiles_x
+    # second differences in x and y: four additions per Gaussian, however many tiles it touches
+    corners = np.zeros((rows + 1) * across, np.int64)
     for j in range(m * thread // threads, m * (thread + 1) // threads):
-        for axis in range(2):
-            count = tiles_x if axis == 0 else tiles_y
-            center, half = means2d[order[j], axis], boxes[order[j], axis]
-            # clamped as floats: a far-away box would not fit into an integer
-            first = min(max((center - half) * scale, np.float32(0)), np.float32(count))
-            last = min(max((center + half) * scale, np.float32(-1)), np.float32(count))
-            spans[j, 2 * axis] = np.int32(first)
-            spans[j, 2 * axis + 1] = min(np.int32(np.floor(last)) + 1, count)
+        i = order[j]
+        x0, x1, y0, y1 = spans[i, 0], spans[i, 1], spans[i, 2], spans[i, 3]
+        slot_offsets[i + 1] = (x1 - x0) * (y1 - y0)
+        corners[y0 * across + x0] += 1
+        corners[y0 * across + x1] -= 1
+        corners[y1 * across + x0] -= 1
+        corners[y1 * across + x1] += 1
+    above = np.zeros(tiles_x, np.int64)
+    for y in range(rows):
+        along = 0
+        for x in range(tiles_x):
+            along += corners[y * across + x]
+            above[x] += along
+            counts[thread, y * tiles_x + x] = above[x]
 
 
 @kernel()
-def tile_lists(order, spans, n, tiles_x, tiles_y):
-    """Lists of Gaussians per tile, near first.
+def scan(counts, offsets, slot_offsets):
+    """Counts become places: of each thread's first entry per tile, of tiles and of Gaussians."""
+    total = 0
+    tiles = len(offsets) - 1
+    for t in range(tiles):
+        offsets[t] = total
+        for thread in range(counts.shape[0]):
+            here = counts[thread, t]
+            counts[thread, t] = total
+            total += here
+    offsets[tiles] = total
+    for i in range(len(slot_offsets) - 1):
+        slot_offsets[i + 1] += slot_offsets[i]
+
+
+@kernel()
+def fill(thread, threads, order, spans, tiles_x, counts, slot_offsets, entries, slots):
+    """Write each thread's share of the lists.
 
     Args:
-        order: int32 [M]. spans: int32 [M, 4] from `spans`. n: number of all Gaussians.
-
-    Returns:
-        offsets int64 [tiles + 1]; entries int32 [E], positions in `order`; slots int32 [E];
-        slot_offsets int64 [N + 1], slots of each Gaussian in original order.
+        order, spans: as in `count`. counts, slot_offsets: from `scan`.
+        entries: int32 [E + PADDING] out, Gaussians per tile, near first.
+        slots: int32 [E] out, one row of sums per entry, in the order of the Gaussians.
     """
-    offsets = np.zeros(tiles_x * tiles_y + 1, np.int64)
-    slot_offsets = np.zeros(n + 1, np.int64)
-    for j in range(len(order)):
-        x0, x1, y0, y1 = spans[j, 0], spans[j, 1], spans[j, 2], spans[j, 3]
-        slot_offsets[order[j] + 1] = max(x1 - x0, 0) * max(y1 - y0, 0)
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                offsets[y * tiles_x + x + 1] += 1
-    for t in range(tiles_x * tiles_y):
-        offsets[t + 1] += offsets[t]
-    for i in range(n):
-        slot_offsets[i + 1] += slot_offsets[i]
-    total = offsets[-1]
-    entries, slots = np.empty(total, np.int32), np.empty(total, np.int32)
-    cursor = offsets[:-1].copy()
-    for j in range(len(order)):
-        x0, x1, y0, y1 = spans[j, 0], spans[j, 1], spans[j, 2], spans[j, 3]
-        slot = slot_offsets[order[j]]
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                at = cursor[y * tiles_x + x]
-                entries[at] = j
+    m = len(order)
+    for j in range(m * thread // threads, m * (thread + 1) // threads):
+        i = order[j]
+        slot = slot_offsets[i]
+        x0, x1 = spans[i, 0], spans[i, 1]
+        for y in range(spans[i, 2], spans[i, 3]):
+            for t in range(y * tiles_x + x0, y * tiles_x + x1):
+                at = counts[thread, t]
+                entries[at] = i
                 slots[at] = slot
                 slot += 1
-                cursor[y * tiles_x + x] = at + 1
-    return offsets, entries, slots, slot_offsets
+                counts[thread, t] = at + 1

@@ -18,8 +18,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from headworks.splat.cpu.jit import STRICT, SUMS, kernel
+from headworks.splat.cpu.project import TILE
 
-TILE, SUB, SUBS_X, SUBS, PIXELS = 32, 8, 4, 16, 64
+SUB, SUBS_X, SUBS, PIXELS = 8, 4, 16, 64
 CHUNK = 1024  # list entries that are copied to scratch at a time
 STRIDE = CHUNK + 48  # of the planes of the copy: a power of two would fall into one cache set
 GEOMETRY = 8  # x, y, qa, qb, qc, log2 opacity, -qb / 2qa, -qb / 2qc
@@ -30,7 +31,6 @@ FWD_PLANES = 3 * PIXELS  # x, y, T, then the channels
 F0, F1, HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 STOP = np.float32(1e-4)
 MIN_LOG2_ALPHA = np.float32(np.log2(1.0 / 255.0))
-LOG2_E = np.float32(np.log2(np.e))
 UNDERFLOW = np.float32(-30.0)
 SLACK = np.float32(1e-3)  # rounding room of the ellipse test; the pixel test decides
 # 2^f on [-1/2, 1/2], relative error 1e-7
@@ -90,32 +90,12 @@ def _some(flags):
 
 
 @kernel()
-def pack(thread, threads, order, means2d, conics, opacities, records):
-    """Records [M, GEOMETRY] of the visible Gaussians in depth order."""
-    m = len(order)
-    for j in range(m * thread // threads, m * (thread + 1) // threads):
-        i = order[j]
-        qa = HALF * LOG2_E * conics[i, 0]
-        qb = LOG2_E * conics[i, 1]
-        qc = HALF * LOG2_E * conics[i, 2]
-        records[j, 0] = means2d[i, 0]
-        records[j, 1] = means2d[i, 1]
-        records[j, 2] = qa
-        records[j, 3] = qb
-        records[j, 4] = qc
-        records[j, 5] = np.log2(opacities[i])
-        records[j, 6] = -HALF * qb / qa
-        records[j, 7] = -HALF * qb / qc
-
-
-@kernel()
-def _load(entries, order, records, colors, start, n, geometry, chunk_colors, channels):
+def _load(entries, records, colors, start, n, geometry, chunk_colors, channels):
     """Copy list entries start .. start + n to structure-of-arrays scratch."""
     for k in range(n):
-        j = entries[start + k]
+        i = entries[start + k]
         for g in range(GEOMETRY):
-            geometry[g * STRIDE + k] = records[j, g]
-        i = order[j]
+            geometry[g * STRIDE + k] = records[i, g]
         for c in range(len(channels)):
             chunk_colors[k, c] = colors[i, c]
 
@@ -196,16 +176,27 @@ def _place(state, sub, origin_x, origin_y, width, height, t_plane):
         state[t_plane + p] = F1 if x < width and y < height else -F1
 
 
+def scratch_size(channels):
+    """Shared working memory of one thread: none, its small arrays are its own."""
+    return 16
+
+
+def row_size(channels):
+    """Floats of a row of sums per list entry: moments, then colours."""
+    return MOMENTS + channels
+
+
 @kernel()
 def forward(
-    thread, threads, counter, tile_order, tiles_x, offsets, entries, order, records, colors,
+    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, records, colors,
     max_alpha, image, alphas, channels,
 ):  # fmt: skip
     """Blend all tiles.
 
     Args:
-        counter: int64 [1], shared, starts at 0. tile_order: int64, tiles to take in this order.
-        offsets, entries, order: tile lists. records: float32 [M, GEOMETRY].
+        scratch: not used by these kernels. counter: int64 [1], shared, starts at 0.
+        tile_order: int64, tiles to take in this order.
+        offsets, entries: tile lists. records: float32 [N, GEOMETRY] of `project.project`.
         colors: float32 [N, D]. image: float32 [H, W, d <= D] out. alphas: float32 [H, W] out.
     """
     height, width, used = image.shape
@@ -231,7 +222,7 @@ def forward(
             n = min(CHUNK, offsets[tile + 1] - start)
             if not _some(alive):
                 break
-            _load(entries, order, records, colors, start, n, geometry, chunk_colors, channels)
+            _load(entries, records, colors, start, n, geometry, chunk_colors, channels)
             for sub in range(SUBS):
                 if alive[sub]:
                     state = states[sub]
@@ -325,7 +316,8 @@ def _unblend(state, geometry, chunk_colors, hits, m, max_alpha, rows, channels):
 
 @kernel()
 def backward(
-    thread, threads, counter, tile_order, tiles_x, offsets, entries, slots, order, records, colors,
+    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, slots, records,
+    colors,
     max_alpha, image, alphas, g_image, g_alphas, slot_rows, channels,
 ):  # fmt: skip
     """Gradient of `forward` for every list entry.
@@ -333,7 +325,7 @@ def backward(
     Args:
         slots: int32 [E], row of `slot_rows` of each list entry.
         g_image, g_alphas: gradients of the loss, shaped as image and alphas.
-        slot_rows: float32 [E, MOMENTS + D] out.
+        slot_rows: float32 [E, row_size(D)] out.
     """
     height, width, used = image.shape
     D = len(channels)
@@ -370,7 +362,7 @@ def backward(
             n = min(CHUNK, offsets[tile + 1] - start)
             _zero(flat_rows, n * (MOMENTS + D))
             if _some(alive):
-                _load(entries, order, records, colors, start, n, geometry, chunk_colors, channels)
+                _load(entries, records, colors, start, n, geometry, chunk_colors, channels)
             for sub in range(SUBS):
                 if alive[sub]:
                     state = states[sub]

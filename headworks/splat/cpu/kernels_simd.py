@@ -1,178 +1,146 @@
 # mypy: ignore-errors
-"""Blending of tile lists and its gradient with explicit vectors, one sub-tile of 8 x 8 each.
+"""Blending of tile lists and its gradient with explicit vectors.
 
-The same algorithm, data and decisions as `kernels_auto`, which says what they are. Up to four
-channels are accumulated in registers; for more, hits are taken in blocks: first the weights of a
-block, then its channels in groups of four.
+The same data and decisions as `kernels_auto`, which says what they are; `picking` and `blending`
+hold the work on a sub-tile. Moments are taken about the centre of a quarter (16 x 16 pixels) and
+moved to the Gaussian's mean once per quarter.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from headworks.splat.cpu.jit import STRICT, kernel
+from headworks.splat.cpu.blending import (  # fmt: skip
+    BLOCK,
+    COLORS,
+    SOME,
+    blend_many,
+    blend_some,
+    unblend,
+)
+from headworks.splat.cpu.jit import kernel
 from headworks.splat.cpu.kernels_auto import (
     CHUNK,
     F0,
     F1,
     GEOMETRY,
-    MIN_LOG2_ALPHA,
-    MOMENTS,
-    PIXELS,
-    STOP,
-    STRIDE,
-    SUB,
-    SUBS,
-    SUBS_X,
-    TILE,
-    _load,
-    _some,
-    _touching,
-    _zero,
+    HALF,
     take,
-)  # fmt: skip
+)
+from headworks.splat.cpu.picking import (  # fmt: skip
+    PER_QUARTER,
+    PICKED,
+    PLACE,
+    PLANE,
+    QUARTER,
+    SIDE,
+    VEC,
+    corner,
+    expand,
+    gather,
+    pick,
+    take_squares,
+)
+from headworks.splat.cpu.project import TILE
 from headworks.splat.cpu.simd import (
-    add,
-    add_color_sums,
-    add_sums,
-    any_positive,
-    exp2,
-    finished,
+    LANES,
+    accumulate,
+    add8,
     fma,
-    greater,
-    greater_equal,
-    lane_x,
-    lane_y,
+    half,
     load,
-    low,
+    load4,
+    load8,
     mul,
-    reciprocal,
-    select,
+    read,
+    read_index,
     splat,
     store,
     sub,
-)  # fmt: skip
+)
+from headworks.splat.cpu.simd_rows import (
+    moved,
+    pixels,
+    store_columns,
+    store_pixels,
+)
 
-BLOCK = 32  # hits whose weights stay in the first-level cache
-IN_REGISTERS = 4
-T, C = 0, PIXELS  # forward state: transmittance, channels
-S, G = PIXELS, 2 * PIXELS  # backward state: transmittance, rest, gradients of the channels
-# unsigned, as the hits are: Numba then leaves out the test for negative indices
-U1, U2, U3 = np.uint64(1), np.uint64(2), np.uint64(3)
-K1, K2, K3, K4, K5 = (np.uint64(plane * STRIDE) for plane in range(1, 6))
-ROW = 16  # gradient row in scratch: 6 moments and up to 4 channels; more channels follow it
+SUBS = (TILE // SIDE) ** 2
+TABLE = 8 * VEC  # bytes of a table of moments
+pixels1, pixels3, pixels4 = pixels(1), pixels(3), pixels(4)
+
+
+def row_size(channels):
+    """Floats of a row of sums per list entry: moments, then colours."""
+    return 16 if channels <= SOME else 8 + channels
+
+
+def scratch_size(channels):
+    """Working memory of one thread, in floats."""
+    planes = (GEOMETRY + 1 + PICKED + 4) * PLANE + (CHUNK + 3 * BLOCK) * VEC + PER_QUARTER * TABLE
+    states = SUBS * (2 + channels + max(channels, 4)) * VEC
+    return (planes + states + CHUNK * 4 * row_size(channels)) // 4 + LANES
 
 
 @kernel()
-def aligned(n):
-    """Uninitialised float32 [n] that starts on a cache line."""
-    raw = np.empty(n + 16, np.float32)
-    first = (-raw.ctypes.data % 64) // 4
-    return raw[first : first + n]
+def _clear(at, n):
+    """n vectors of zeros."""
+    zero = splat(F0)
+    for k in range(n):
+        store(at + k * VEC, zero)
 
 
-@kernel(STRICT)
-def _blend_few(state, geometry, colors, hits, m, x0, y0, max_alpha, channels):
-    """Blend the hits into one sub-tile, up to 4 channels; False when all pixels are finished."""
-    D = len(channels)
-    t = load(state, T)
-    c0, c1, c2 = load(state, C), load(state, C + PIXELS), load(state, C + 2 * PIXELS)
-    c3 = load(state, C + (D - 1) * PIXELS)
-    zero, least, stop = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP)
-    most = splat(max_alpha)
-    for h in range(m):
-        k = hits[h]
-        dx = sub(lane_x(), splat(geometry[k] - x0))
-        dy = sub(lane_y(), splat(geometry[k + K1] - y0))
-        qa, qb = splat(geometry[k + K2]), splat(geometry[k + K3])
-        qc = splat(geometry[k + K4])
-        s = fma(fma(qa, dx, mul(qb, dy)), dx, mul(mul(qc, dy), dy))
-        q = sub(splat(geometry[k + K5]), s)
-        w = mul(low(exp2(q), most), t)
-        # one comparison at a time: masks that meet in one value leave the mask registers
-        w = select(greater_equal(low(sub(q, least), s), zero), w, zero)
-        after = sub(t, w)
-        live = greater(after, stop)
-        w = select(live, w, zero)
-        t = select(live, after, finished(t))
-        j = k * np.uint64(D)
-        c0 = fma(w, splat(colors[j]), c0)
-        c1 = fma(w, splat(colors[j + U1]), c1)
-        c2 = fma(w, splat(colors[j + U2]), c2)
-        if D > 3:
-            c3 = fma(w, splat(colors[j + U3]), c3)
-        if (h & 7) == 7 and not any_positive(t):
-            break
-    store(state, T, t)
-    store(state, C, c0)
-    store(state, C + PIXELS, c1)
-    store(state, C + 2 * PIXELS, c2)
-    if D > 3:
-        store(state, C + 3 * PIXELS, c3)
-    return any_positive(t)
+@kernel()
+def _clear8(at, n):
+    """n times eight zeros."""
+    zero = half(splat(F0))
+    for k in range(n):
+        store(at + 32 * k, zero)
 
 
-@kernel(STRICT)
-def _blend_many(state, geometry, colors, hits, m, x0, y0, max_alpha, weights, channels):
-    """As `_blend_few` for a multiple of 4 channels."""
-    D = len(channels)
-    t = load(state, T)
-    zero, least, stop = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP)
-    most = splat(max_alpha)
-    for first in range(0, m, BLOCK):
-        n = min(BLOCK, m - first)
-        for b in range(n):
-            k = hits[first + b]
-            dx = sub(lane_x(), splat(geometry[k] - x0))
-            dy = sub(lane_y(), splat(geometry[k + K1] - y0))
-            qa, qb = splat(geometry[k + K2]), splat(geometry[k + K3])
-            qc = splat(geometry[k + K4])
-            s = fma(fma(qa, dx, mul(qb, dy)), dx, mul(mul(qc, dy), dy))
-            q = sub(splat(geometry[k + K5]), s)
-            w = mul(low(exp2(q), most), t)
-            w = select(greater_equal(low(sub(q, least), s), zero), w, zero)
-            after = sub(t, w)
-            live = greater(after, stop)
-            w = select(live, w, zero)
-            t = select(live, after, finished(t))
-            store(weights, b * PIXELS, w)
-        for c in range(0, D, 4):
-            at = C + c * PIXELS
-            c0, c1 = load(state, at), load(state, at + PIXELS)
-            c2, c3 = load(state, at + 2 * PIXELS), load(state, at + 3 * PIXELS)
-            for b in range(n):
-                w = load(weights, b * PIXELS)
-                j = hits[first + b] * np.uint64(D) + np.uint64(c)
-                c0 = fma(w, splat(colors[j]), c0)
-                c1 = fma(w, splat(colors[j + U1]), c1)
-                c2 = fma(w, splat(colors[j + U2]), c2)
-                c3 = fma(w, splat(colors[j + U3]), c3)
-            store(state, at, c0)
-            store(state, at + PIXELS, c1)
-            store(state, at + 2 * PIXELS, c2)
-            store(state, at + 3 * PIXELS, c3)
-        if not any_positive(t):
-            break
-    store(state, T, t)
-    return any_positive(t)
+@kernel()
+def _any(flags, start, n):
+    found = False
+    for k in range(start, start + n):
+        found = found or flags[k]
+    return found
+
+
+@kernel()
+def _begin(states, size, n, x0, y0, width, height, state_values):
+    """T = 1 inside the image, finished outside; False when the whole sub-tile is outside."""
+    if x0 + SIDE <= width and y0 + SIDE <= height:
+        store(states + n * size, splat(F1))
+        return True
+    for p in range(LANES):
+        inside = x0 + p % SIDE < width and y0 + p // SIDE < height
+        state_values[n * (size // 4) + p] = F1 if inside else -F1
+    return x0 < width and y0 < height
 
 
 @kernel()
 def forward(
-    thread, threads, counter, tile_order, tiles_x, offsets, entries, order, records, colors,
+    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, records, colors,
     max_alpha, image, alphas, channels,
 ):  # fmt: skip
-    """See `kernels_auto.forward`."""
+    """See `kernels_auto.forward`.
+
+    Args:
+        scratch: float32 [threads, scratch_size(D)], rows on cache lines.
+    """
     height, width, used = image.shape
     D = len(channels)
-    planes = (1 + D) * PIXELS
-    geometry = aligned(GEOMETRY * STRIDE)
-    chunk_colors = aligned(CHUNK * D)
-    by_entry = chunk_colors.reshape(CHUNK, D)
-    score = aligned(CHUNK)
-    hits = np.empty(CHUNK + 1, np.uint64)
-    weights = aligned(BLOCK * PIXELS)
-    states = aligned(SUBS * planes)
+    size = (2 + D) * VEC
+    memory = scratch[thread]
+    chunk = memory.ctypes.data
+    picked = chunk + (GEOMETRY + 1) * PLANE
+    squares = picked + PICKED * PLANE
+    hits = squares + CHUNK * VEC
+    weights = hits + 4 * PLANE
+    states = weights + BLOCK * VEC
+    state_values = memory[(states - chunk) // 4 :]
+    image_at, alphas_at, colors_at = image.ctypes.data, alphas.ctypes.data, colors.ctypes.data
+    entries_at, records_at = entries.ctypes.data, records.ctypes.data
     alive = np.empty(SUBS, np.bool_)
     while True:
         at = take(counter)
@@ -180,177 +148,228 @@ def forward(
             break
         tile = tile_order[at]
         left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
-        _zero(states, SUBS * planes)
+        _clear(states, SUBS * (2 + D))
         for n in range(SUBS):
-            x0, y0 = left + (n % SUBS_X) * SUB, top + (n // SUBS_X) * SUB
-            alive[n] = x0 < width and y0 < height
-            for p in range(PIXELS):
-                inside = x0 + p % SUB < width and y0 + p // SUB < height
-                states[n * planes + p] = F1 if inside else -F1
+            x0, y0 = corner(n, left, top)
+            alive[n] = _begin(states, size, n, x0, y0, width, height, state_values)
+            store(states + n * size + (1 + D) * VEC, splat(F1))
         for start in range(offsets[tile], offsets[tile + 1], CHUNK):
-            count = min(CHUNK, offsets[tile + 1] - start)
-            if not _some(alive):
+            length = min(CHUNK, offsets[tile + 1] - start)
+            if not _any(alive, 0, SUBS):
                 break
-            _load(entries, order, records, colors, start, count, geometry, by_entry, channels)
-            for n in range(SUBS):
-                if not alive[n]:
+            gather(entries_at, start, length, records_at, chunk)
+            for quarter in range(0, SUBS, PER_QUARTER):
+                if not _any(alive, quarter, PER_QUARTER):
                     continue
-                x0 = np.float32(left + (n % SUBS_X) * SUB + 0.5)
-                y0 = np.float32(top + (n // SUBS_X) * SUB + 0.5)
-                m = _touching(geometry, count, x0, y0, score, hits)
-                state = states[n * planes : (n + 1) * planes]
-                if D <= IN_REGISTERS:
-                    alive[n] = _blend_few(
-                        state, geometry, chunk_colors, hits, m, x0, y0, max_alpha, channels
-                    )
-                else:
-                    alive[n] = _blend_many(
-                        state, geometry, chunk_colors, hits, m, x0, y0, max_alpha, weights, channels
-                    )
+                x0, y0 = corner(quarter, left, top)
+                found = pick(chunk, length, np.float32(x0) + HALF, np.float32(y0) + HALF, picked)
+                take_squares(picked, found, squares)
+                for n in range(quarter, quarter + PER_QUARTER):
+                    if not alive[n]:
+                        continue
+                    x0, y0 = corner(n, left, top)
+                    m = expand(picked, found, np.float32(x0) + HALF, np.float32(y0) + HALF, hits)
+                    state = states + n * size
+                    if D <= SOME:
+                        alive[n] = blend_some(
+                            state, picked, squares, hits, m, colors_at, max_alpha, channels
+                        )
+                    else:
+                        alive[n] = blend_many(
+                            state, picked, squares, hits, m, colors_at, max_alpha, weights, channels
+                        )
         for n in range(SUBS):
-            x0, y0 = left + (n % SUBS_X) * SUB, top + (n // SUBS_X) * SUB
-            state = states[n * planes : (n + 1) * planes]
-            for p in range(PIXELS):
-                x, y = x0 + p % SUB, y0 + p // SUB
+            x0, y0 = corner(n, left, top)
+            state = states + n * size
+            if D <= SOME and used == D and x0 + SIDE <= width and y0 + SIDE <= height:
+                alpha = sub(splat(F1), load(state + (1 + D) * VEC))
+                first_pixel = y0 * width + x0
+                store_pixels(alphas_at + 4 * first_pixel, 4 * width, (alpha,))
+                target = image_at + 4 * D * first_pixel
+                c0, c1, c2 = load(state + VEC), load(state + 2 * VEC), load(state + 3 * VEC)
+                if D == 3:
+                    store_pixels(target, 12 * width, (c0, c1, c2))
+                else:
+                    store_pixels(target, 16 * width, (c0, c1, c2, load(state + 4 * VEC)))
+                continue
+            values = n * (size // 4)
+            for p in range(LANES):
+                x, y = x0 + p % SIDE, y0 + p // SIDE
                 if x < width and y < height:
-                    alphas[y, x] = F1 - abs(state[p])
+                    alphas[y, x] = F1 - state_values[values + (1 + D) * LANES + p]
                     for c in range(used):
-                        image[y, x, c] = state[C + c * PIXELS + p]
+                        image[y, x, c] = state_values[values + (1 + c) * LANES + p]
 
 
-@kernel(STRICT)
-def _unblend(state, geometry, colors, hits, m, x0, y0, max_alpha, dots, weights, rows, channels):
-    """Gradient of the blending of one sub-tile, front to back; adds to `rows`."""
+@kernel()
+def _moment_tables(values):
+    """1, x, y, x^2, xy, y^2 of the pixels of every sub-tile about the centre of its quarter."""
+    for n in range(PER_QUARTER):
+        x0, y0 = corner(n, 0, 0)
+        for p in range(LANES):
+            x = np.float32(x0 + p % SIDE) - np.float32((QUARTER - 1) / 2)
+            y = np.float32(y0 + p // SIDE) - np.float32((QUARTER - 1) / 2)
+            at = (TABLE // 4) * n + 8 * p
+            values[at], values[at + 1], values[at + 2] = F1, x, y
+            values[at + 3], values[at + 4], values[at + 5] = x * x, x * y, y * y
+            values[at + 6] = values[at + 7] = F0
+
+
+@kernel()
+def _add_rows(rows, picked, found, x, y, sums, channels):
+    """Add the rows of a quarter with centre (x, y) to `sums` (addresses); moments about means."""
     D = len(channels)
-    stride = ROW if D <= IN_REGISTERS else ROW + max(D, 16)
-    t, rest = load(state, T), load(state, S)
-    zero, one = splat(F0), splat(F1)
-    least, stop, most = splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
-    for first in range(0, m, BLOCK):
-        n = min(BLOCK, m - first)
-        if D > IN_REGISTERS:
-            for c in range(0, D, 4):
-                at = G + c * PIXELS
-                g0, g1 = load(state, at), load(state, at + PIXELS)
-                g2, g3 = load(state, at + 2 * PIXELS), load(state, at + 3 * PIXELS)
-                for b in range(n):
-                    j = hits[first + b] * np.uint64(D) + np.uint64(c)
-                    dot = mul(g0, splat(colors[j]))
-                    if c > 0:
-                        dot = add(dot, load(dots, b * PIXELS))
-                    dot = fma(g1, splat(colors[j + U1]), dot)
-                    dot = fma(g2, splat(colors[j + U2]), dot)
-                    store(dots, b * PIXELS, fma(g3, splat(colors[j + U3]), dot))
-        for b in range(n):
-            k = hits[first + b]
-            dx = sub(lane_x(), splat(geometry[k] - x0))
-            dy = sub(lane_y(), splat(geometry[k + K1] - y0))
-            qa, qb = splat(geometry[k + K2]), splat(geometry[k + K3])
-            qc = splat(geometry[k + K4])
-            s = fma(fma(qa, dx, mul(qb, dy)), dx, mul(mul(qc, dy), dy))
-            q = sub(splat(geometry[k + K5]), s)
-            e = exp2(q)
-            a = low(e, most)
-            w = mul(a, t)
-            w = select(greater_equal(low(sub(q, least), s), zero), w, zero)
-            after = sub(t, w)
-            live = greater(after, stop)
-            w = select(live, w, zero)
-            if D <= IN_REGISTERS:
-                g0, g1, g2 = load(state, G), load(state, G + PIXELS), load(state, G + 2 * PIXELS)
-                j = k * np.uint64(D)
-                dot = mul(g0, splat(colors[j]))
-                dot = fma(g1, splat(colors[j + U1]), dot)
-                dot = fma(g2, splat(colors[j + U2]), dot)
-                if D > 3:
-                    g3 = load(state, G + 3 * PIXELS)
-                    dot = fma(g3, splat(colors[j + U3]), dot)
-            else:
-                dot = load(dots, b * PIXELS)
-            rest = sub(rest, mul(w, dot))
-            # v = -e dL/dalpha where the pair is blended and its alpha is not clamped
-            v = mul(e, sub(mul(rest, reciprocal(sub(one, a))), mul(t, dot)))
-            v = select(greater(w, zero), select(greater_equal(most, e), v, zero), zero)
-            t = select(live, after, finished(t))
-            if D == 3:
-                add_sums(rows, np.intp(k) * stride, v, dx, dy, w, (g0, g1, g2))
-            elif D == 4:
-                add_sums(rows, np.intp(k) * stride, v, dx, dy, w, (g0, g1, g2, g3))
-            else:
-                add_sums(rows, np.intp(k) * stride, v, dx, dy, w, ())
-                store(weights, b * PIXELS, w)
-        if D > IN_REGISTERS:
-            for b in range(n):
-                at = np.intp(hits[first + b]) * stride + ROW
-                add_color_sums(rows, at, load(weights, b * PIXELS), state, G, channels)
-        if not any_positive(t):
-            break
-    store(state, T, t)
-    store(state, S, rest)
-    return any_positive(t)
+    stride = 4 * (16 if D <= SOME else 8 + D)
+    for k in range(found):
+        row = rows + k * stride
+        target = sums[read_index(picked + PLACE + 4 * k)]
+        dx, dy = x - read(picked + 4 * k), y - read(picked + PLANE + 4 * k)
+        accumulate(target, moved(load8(row), dx, dy))
+        if D <= SOME:
+            accumulate(target + COLORS, load4(row + COLORS))
+        else:
+            for c in range(0, D, 8):
+                accumulate(target + COLORS + 4 * c, load8(row + COLORS + 4 * c))
+
+
+@kernel()
+def _cell(p, c, columns):
+    """Place of pixel p, channel c in the tables of colour gradients, 16 channels at a time."""
+    if columns > LANES:
+        return (c // LANES) * LANES * LANES + p * LANES + c % LANES
+    return p * columns + c
 
 
 @kernel()
 def backward(
-    thread, threads, counter, tile_order, tiles_x, offsets, entries, slots, order, records, colors,
-    max_alpha, image, alphas, g_image, g_alphas, slot_rows, channels,
+    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, slots, records,
+    colors, max_alpha, image, alphas, g_image, g_alphas, slot_rows, channels,
 ):  # fmt: skip
-    """See `kernels_auto.backward`."""
+    """See `kernels_auto.backward`; `scratch` as in `forward`."""
     height, width, used = image.shape
     D = len(channels)
-    planes = (2 + D) * PIXELS
-    stride = ROW if D <= IN_REGISTERS else ROW + max(D, 16)
-    color_at = MOMENTS if D <= IN_REGISTERS else ROW
-    geometry = aligned(GEOMETRY * STRIDE)
-    chunk_colors = aligned(CHUNK * D)
-    by_entry = chunk_colors.reshape(CHUNK, D)
-    score = aligned(CHUNK)
-    hits = np.empty(CHUNK + 1, np.uint64)
-    dots, weights = aligned(BLOCK * PIXELS), aligned(BLOCK * PIXELS)
-    rows = aligned(CHUNK * stride)
-    states = aligned(SUBS * planes)
+    columns = 4 if D <= SOME else D
+    size = (2 + D + columns) * VEC
+    stride = 16 if D <= SOME else 8 + D
+    memory = scratch[thread]
+    chunk = memory.ctypes.data
+    picked = chunk + (GEOMETRY + 1) * PLANE
+    squares = picked + PICKED * PLANE
+    hits = squares + CHUNK * VEC
+    dots = hits + 4 * PLANE
+    factors, weights = dots + BLOCK * VEC, dots + 2 * BLOCK * VEC
+    moments = dots + 3 * BLOCK * VEC
+    states = moments + PER_QUARTER * TABLE
+    state_values = memory[(states - chunk) // 4 :]
+    rows = states + SUBS * size
+    image_at, alphas_at, colors_at = image.ctypes.data, alphas.ctypes.data, colors.ctypes.data
+    g_image_at, g_alphas_at = g_image.ctypes.data, g_alphas.ctypes.data
+    entries_at, records_at = entries.ctypes.data, records.ctypes.data
+    slot_rows_at, sums = slot_rows.ctypes.data, np.empty(CHUNK, np.int64)
     alive = np.empty(SUBS, np.bool_)
+    _moment_tables(memory[(moments - chunk) // 4 :])
     while True:
         at = take(counter)
         if at >= len(tile_order):
             break
         tile = tile_order[at]
         left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
-        _zero(states, SUBS * planes)
         for n in range(SUBS):
-            x0, y0 = left + (n % SUBS_X) * SUB, top + (n // SUBS_X) * SUB
-            alive[n] = x0 < width and y0 < height
-            state = states[n * planes : (n + 1) * planes]
-            for p in range(PIXELS):
-                x, y = x0 + p % SUB, y0 + p // SUB
-                state[p] = -F1
+            x0, y0 = corner(n, left, top)
+            alive[n] = _begin(states, size, n, x0, y0, width, height, state_values)
+            if not alive[n]:
+                continue
+            state = states + n * size
+            if D <= SOME and used == D and x0 + SIDE <= width and y0 + SIDE <= height:
+                first_pixel = y0 * width + x0
+                within = 4 * D * first_pixel
+                (alpha,) = pixels1(alphas_at + 4 * first_pixel, 4 * width)
+                (g_alpha,) = pixels1(g_alphas_at + 4 * first_pixel, 4 * width)
+                rest = mul(sub(alpha, splat(F1)), g_alpha)
+                if D == 3:
+                    c0, c1, c2 = pixels3(image_at + within, 12 * width)
+                    g0, g1, g2 = pixels3(g_image_at + within, 12 * width)
+                    g3 = splat(F0)
+                else:
+                    c0, c1, c2, c3 = pixels4(image_at + within, 16 * width)
+                    g0, g1, g2, g3 = pixels4(g_image_at + within, 16 * width)
+                    rest = fma(c3, g3, rest)
+                    store(state + 5 * VEC, g3)
+                rest = fma(c0, g0, fma(c1, g1, fma(c2, g2, rest)))
+                store(state + VEC, rest)
+                store(state + 2 * VEC, g0)
+                store(state + 3 * VEC, g1)
+                store(state + 4 * VEC, g2)
+                store_columns(state + (2 + D) * VEC, (g0, g1, g2, g3))
+                continue
+            _clear(state + VEC, 1 + D + columns)
+            values = n * (size // 4)
+            for p in range(LANES):
+                x, y = x0 + p % SIDE, y0 + p // SIDE
                 if x < width and y < height:
-                    state[p] = F1
                     total = F0
                     for c in range(used):
                         g = g_image[y, x, c]
-                        state[G + c * PIXELS + p] = g
+                        state_values[values + (2 + c) * LANES + p] = g
+                        state_values[values + (2 + D) * LANES + _cell(p, c, columns)] = g
                         total += g * image[y, x, c]
-                    state[S + p] = total - (F1 - alphas[y, x]) * g_alphas[y, x]
+                    state_values[values + LANES + p] = total - (F1 - alphas[y, x]) * g_alphas[y, x]
         for start in range(offsets[tile], offsets[tile + 1], CHUNK):
-            count = min(CHUNK, offsets[tile + 1] - start)
-            _zero(rows, count * stride)
-            if _some(alive):
-                _load(entries, order, records, colors, start, count, geometry, by_entry, channels)
-            for n in range(SUBS):
-                if not alive[n]:
+            length = min(CHUNK, offsets[tile + 1] - start)
+            for k in range(length):
+                sums[k] = slot_rows_at + 4 * stride * slots[start + k]
+                _clear8(sums[k], stride // 8)
+            if not _any(alive, 0, SUBS):
+                continue
+            gather(entries_at, start, length, records_at, chunk)
+            for quarter in range(0, SUBS, PER_QUARTER):
+                if not _any(alive, quarter, PER_QUARTER):
                     continue
-                x0 = np.float32(left + (n % SUBS_X) * SUB + 0.5)
-                y0 = np.float32(top + (n // SUBS_X) * SUB + 0.5)
-                m = _touching(geometry, count, x0, y0, score, hits)
-                state = states[n * planes : (n + 1) * planes]
-                alive[n] = _unblend(
-                    state, geometry, chunk_colors, hits, m, x0, y0, max_alpha, dots, weights, rows,
-                    channels,
+                qx, qy = corner(quarter, left, top)
+                found = pick(chunk, length, np.float32(qx) + HALF, np.float32(qy) + HALF, picked)
+                take_squares(picked, found, squares)
+                _clear8(rows, found * stride // 8)
+                for n in range(quarter, quarter + PER_QUARTER):
+                    if not alive[n]:
+                        continue
+                    x0, y0 = corner(n, left, top)
+                    m = expand(picked, found, np.float32(x0) + HALF, np.float32(y0) + HALF, hits)
+                    state = states + n * size
+                    alive[n] = unblend(
+                        state, picked, squares, hits, m, colors_at, max_alpha, dots, factors,
+                        weights, moments + (n - quarter) * TABLE, state + (2 + D) * VEC, rows,
+                        channels,
+                    )  # fmt: skip
+                middle = np.float32(QUARTER / 2)
+                _add_rows(
+                    rows, picked, found, np.float32(qx) + middle, np.float32(qy) + middle,
+                    sums, channels,
                 )  # fmt: skip
-            for k in range(count):
-                slot = slots[start + k]
-                for c in range(MOMENTS):
-                    slot_rows[slot, c] = rows[k * stride + c]
-                for c in range(D):
-                    slot_rows[slot, MOMENTS + c] = rows[k * stride + color_at + c]
+
+
+@kernel()
+def reduce(
+    thread, threads, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics, g_opacities,
+    g_colors,
+):  # fmt: skip
+    """See `kernels_auto.reduce`."""
+    n = len(slot_offsets) - 1
+    stride = slot_rows.shape[1]
+    rows = slot_rows.ctypes.data
+    sums = np.empty(stride, np.float32)
+    sums_at = sums.ctypes.data
+    for i in range(n * thread // threads, n * (thread + 1) // threads):
+        for part in range(0, stride, 8):
+            total = half(splat(F0))
+            for row in range(slot_offsets[i], slot_offsets[i + 1]):
+                total = add8(total, load8(rows + 4 * (row * stride + part)))
+            store(sums_at + 4 * part, total)
+        a, b, c = conics[i, 0], conics[i, 1], conics[i, 2]
+        g_means2d[i, 0] = -(a * sums[1] + b * sums[2])
+        g_means2d[i, 1] = -(b * sums[1] + c * sums[2])
+        g_conics[i, 0] = HALF * sums[3]
+        g_conics[i, 1] = sums[4]
+        g_conics[i, 2] = HALF * sums[5]
+        g_opacities[i] = -sums[0] / opacities[i] if opacities[i] > F0 else F0
+        for k in range(g_colors.shape[1]):
+            g_colors[i, k] = sums[8 + k]

@@ -12,9 +12,11 @@ import numpy as np
 
 from headworks.splat.cpu.jit import kernel
 
+TILE = 32  # pixels per side of the tiles whose lists are blended
 MAX_EXTENT = 3.33
 MIN_ALPHA = 1.0 / 255.0
 TAN_MARGIN = 0.3
+LOG2_E = math.log2(math.e)
 VIEW_CHUNKS = 64  # fixed, so that the view gradient does not depend on the thread count
 
 
@@ -35,15 +37,18 @@ def _rotation(w, x, y, z, R):
 @kernel()
 def project(
     thread, threads, means, quats, scales, opacities, view, K, size, near, far, eps2d, radius_clip,
-    antialiased, rho_floor, means2d, conics, opacities2d, depths, boxes, radii, bad,
+    antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii, records, bad,
 ):  # fmt: skip
     """Project all Gaussians of this thread's share.
 
     Args:
         means, quats, scales, opacities: float32 [N, 3], [N, 4], [N, 3], [N].
         view: float32 [4, 4]. K: float32 [3, 3]. size: (width, height).
-        means2d, conics, opacities2d, depths, boxes: float32 outputs [N, 2], [N, 3], [N], [N],
-            [N, 2] (half sizes of the box around alpha >= 1/255). radii: int32 [N, 2], 0 = culled.
+        means2d, conics, opacities2d, depths: float32 outputs [N, 2], [N, 3], [N], [N].
+        spans: int32 [N, 4] out, tiles that the box around alpha >= 1/255 touches: first and
+            one-past-last in x, then in y; all 0 where culled. radii: int32 [N, 2] out, 0 = culled.
+        records: float32 [N, 8] for blending: x, y, conic in units of log 2 (xx and yy halved), log2
+            opacity, and the slopes -B/A, -B/C of the ellipse's axes.
         bad: int64 [threads], first index with a non-finite value or a zero quaternion, or -1.
     """
     n = len(means)
@@ -56,6 +61,7 @@ def project(
     for q in range(12):
         V[q // 4, q % 4] = view[q // 4, q % 4]
     R = np.empty(9)
+    tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     bad[thread] = -1
     for i in range(n * thread // threads, n * (thread + 1) // threads):
         radii[i, 0] = 0
@@ -67,6 +73,8 @@ def project(
         conics[i, 2] = 0.0
         opacities2d[i] = 0.0
         depths[i] = 0.0
+        for k in range(4):
+            spans[i, k] = 0
         x0, y0, z0 = float(means[i, 0]), float(means[i, 1]), float(means[i, 2])
         qw, qx, qy, qz = (
             float(quats[i, 0]), float(quats[i, 1]), float(quats[i, 2]), float(quats[i, 3]),
@@ -125,8 +133,20 @@ def project(
         conics[i, 2] = cxx / det
         opacities2d[i] = opacity
         depths[i] = z
-        boxes[i, 0] = box_x
-        boxes[i, 1] = box_y
+        records[i, 0] = u
+        records[i, 1] = v
+        records[i, 2] = 0.5 * LOG2_E * cyy / det
+        records[i, 3] = -LOG2_E * cxy / det
+        records[i, 4] = 0.5 * LOG2_E * cxx / det
+        records[i, 5] = math.log2(opacity)
+        records[i, 6] = cxy / cyy
+        records[i, 7] = cxy / cxx
+        spans[i, 0] = min(tiles_x, max(0, int(min(max(u - box_x, -1.0), 1e9)) // TILE))
+        last_x = int(max(min(u + box_x, 1e9), -1.0)) // TILE + 1
+        spans[i, 1] = max(spans[i, 0], min(tiles_x, last_x))
+        spans[i, 2] = min(tiles_y, max(0, int(min(max(v - box_y, -1.0), 1e9)) // TILE))
+        last_y = int(max(min(v + box_y, 1e9), -1.0)) // TILE + 1
+        spans[i, 3] = max(spans[i, 2], min(tiles_y, last_y))
         radii[i, 0] = int(min(rx, 1e9))
         radii[i, 1] = int(min(ry, 1e9))
 

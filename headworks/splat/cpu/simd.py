@@ -1,13 +1,14 @@
 # mypy: ignore-errors
-"""Vectors of 64 floats (one 8 x 8 sub-tile) as values inside Numba kernels.
+"""Short float vectors as values inside Numba kernels, on plain addresses.
 
-LLVM splits a vector into the registers that the CPU has (4 of AVX-512, 8 of AVX2, 16 of SSE or
-NEON) and issues each operation for all parts before the next: independent chains that hide the
-latency, which a loop over pixels does not give. One source for all CPUs.
+A vector of 16 floats is one AVX-512 register, two of AVX2, four of SSE or NEON: LLVM splits it, so
+one source serves all CPUs. Memory is reached by addresses (`intp`, bytes), because every array that
+is handed to a function costs reference counting; whoever owns the arrays keeps them alive.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
@@ -15,83 +16,90 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
-LANES = 64
+LANES = 16
 _HOST = {name for name, has in llvm.get_host_cpu_features().items() if has}
-_F32, _I1, _I32 = ir.FloatType(), ir.IntType(1), ir.IntType(32)
+_AVX512 = "avx512f" in _HOST
+_F32, _I1, _I32, _I64 = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64)
 _VEC, _MASK, _INTS = (ir.VectorType(t, LANES) for t in (_F32, _I1, _I32))
+_BITS = ir.IntType(LANES)
 _ROUND = 12582912.0  # 1.5 * 2^23: adding it leaves the rounded integer in the low bits
 _EXP2 = (  # 2^f on [-1/2, 1/2], relative error 1e-7
     1.0000000717, 0.6931469670, 0.2402211972, 0.0555071333, 0.0096755417, 0.0013276457,
 )  # fmt: skip
 
 
-class _Vector(types.Type):
+class Vector(types.Type):
+    """Numba type of a vector of floats."""
+
+    def __init__(self, lanes):
+        super().__init__(name=f"f32x{lanes}")
+        self.lanes = lanes
+
+
+class Mask(types.Type):
+    """Numba type of 16 truth values."""
+
     def __init__(self):
-        super().__init__(name="f32x64")
+        super().__init__(name="bool_x16")
 
 
-class _Mask(types.Type):
-    def __init__(self):
-        super().__init__(name="bool_x64")
+vector, mask = Vector(LANES), Mask()
 
 
-vector, mask = _Vector(), _Mask()
-
-
-@register_model(_Vector)
+@register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _VEC)
+        super().__init__(dmm, fe_type, ir.VectorType(_F32, fe_type.lanes))
 
 
-@register_model(_Mask)
+@register_model(Mask)
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
         super().__init__(dmm, fe_type, _MASK)
 
 
-def _constant(value):
-    return ir.Constant(_VEC, [float(value)] * LANES)
+def _constant(value, like=_VEC):
+    return ir.Constant(like, [value] * like.count)
 
 
-def _splat(builder, value):
-    single = builder.insert_element(ir.Constant(_VEC, ir.Undefined), value, ir.Constant(_I32, 0))
-    zeros = ir.Constant(_INTS, [0] * LANES)
-    return builder.shuffle_vector(single, ir.Constant(_VEC, ir.Undefined), zeros)
+def _splat(builder, value, lanes=LANES):
+    shape = ir.VectorType(value.type, lanes)
+    none = ir.Constant(shape, ir.Undefined)
+    single = builder.insert_element(none, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(single, none, _constant(0, ir.VectorType(_I32, lanes)))
 
 
-def _pointer(context, builder, array_type, array, index, shape):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), ir.PointerType(shape))
+def _load(builder, address, shape, offset=0):
+    if offset:
+        address = builder.add(address, ir.Constant(address.type, offset))
+    return builder.load(builder.inttoptr(address, ir.PointerType(shape)), align=4)
 
 
-def _unary(result, argument, emit):
-    def wrapped(typingctx, a):
-        return result(argument), lambda context, builder, signature, args: emit(builder, *args)
-
-    return intrinsic(wrapped)
+def _store(builder, value, address):
+    builder.store(value, builder.inttoptr(address, ir.PointerType(value.type)), align=4)
 
 
-def _binary(result, first, second, emit):
-    def wrapped(typingctx, a, b):
-        return result(first, second), lambda context, builder, signature, args: emit(builder, *args)
-
-    return intrinsic(wrapped)
+def _call(builder, name, result, arguments):
+    signature = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
 
 
-def _ternary(result, first, second, third, emit):
-    def wrapped(typingctx, a, b, c):
-        types_ = result(first, second, third)
-        return types_, lambda context, builder, signature, args: emit(builder, *args)
+def _operation(result, arguments, emit):
+    """An intrinsic that maps values to one value by `emit(builder, *values)`."""
 
-    return intrinsic(wrapped)
+    def codegen(context, builder, signature, values):
+        return emit(builder, *values)
+
+    # Numba reads the number of arguments off the function
+    if len(arguments) == 1:
+        return intrinsic(lambda typingctx, a: (result(*arguments), codegen))
+    if len(arguments) == 2:
+        return intrinsic(lambda typingctx, a, b: (result(*arguments), codegen))
+    return intrinsic(lambda typingctx, a, b, c: (result(*arguments), codegen))
 
 
 def _emit_fma(builder, a, b, c):
-    name = f"llvm.fma.v{a.type.count}f32"
-    signature = ir.FunctionType(a.type, [a.type] * 3)
-    function = cgutils.get_or_insert_function(builder.module, signature, name)
-    return builder.call(function, [a, b, c])
+    return _call(builder, f"llvm.fma.v{a.type.count}f32", a.type, [a, b, c])
 
 
 def _emit_min(builder, a, b):
@@ -102,192 +110,216 @@ def _emit_max(builder, a, b):
     return builder.select(builder.fcmp_ordered(">", a, b, flags=("nnan",)), a, b)
 
 
-def _emit_any_positive(builder, a):
-    bits = builder.bitcast(builder.fcmp_ordered(">", a, _constant(0.0)), ir.IntType(LANES))
-    return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(LANES), 0))
+def _emit_any(builder, truths):
+    return builder.icmp_unsigned("!=", builder.bitcast(truths, _BITS), ir.Constant(_BITS, 0))
+
+
+def _emit_count(builder, truths):
+    bits = _call(builder, f"llvm.ctpop.i{LANES}", _BITS, [builder.bitcast(truths, _BITS)])
+    return builder.zext(bits, _I64)
+
+
+def _polynomial(builder, x, coefficients):
+    value = _constant(coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = _emit_fma(builder, value, x, _constant(coefficient))
+    return value
 
 
 def _emit_exp2(builder, q):
-    """2^q for -30 <= q <= 30; the clamp below keeps lanes far outside a Gaussian clean."""
+    """2^q for q <= 30; below -30 something small (AVX-512: 2^q itself)."""
+    everywhere = ir.Constant(_BITS, -1)
+    if _AVX512:
+        none, current = ir.Constant(_VEC, ir.Undefined), ir.Constant(_I32, 4)
+        whole = _call(
+            builder, "llvm.x86.avx512.mask.rndscale.ps.512", _VEC,
+            [q, ir.Constant(_I32, 8), none, everywhere, current],
+        )  # fmt: skip
+        p = _polynomial(builder, builder.fsub(q, whole), _EXP2)
+        return _call(
+            builder, "llvm.x86.avx512.mask.scalef.ps.512", _VEC,
+            [p, whole, none, everywhere, current],
+        )  # fmt: skip
     q = _emit_max(builder, q, _constant(-30.0))
     shifted = builder.fadd(q, _constant(_ROUND))
-    f = builder.fsub(q, builder.fsub(shifted, _constant(_ROUND)))
-    p = _constant(_EXP2[5])
-    for coefficient in reversed(_EXP2[:5]):
-        p = _emit_fma(builder, p, f, _constant(coefficient))
-    whole = builder.shl(builder.bitcast(shifted, _INTS), ir.Constant(_INTS, [23] * LANES))
+    p = _polynomial(builder, builder.fsub(q, builder.fsub(shifted, _constant(_ROUND))), _EXP2)
+    whole = builder.shl(builder.bitcast(shifted, _INTS), _constant(23, _INTS))
     return builder.bitcast(builder.add(builder.bitcast(p, _INTS), whole), _VEC)
+
+
+def _emit_log2(builder, a):
+    """log2 of normal a > 0, absolute error 1e-7: exponent, and the series of atanh."""
+    bits = builder.bitcast(a, _INTS)
+    # mantissa in [sqrt(1/2), sqrt(2)): shift the bits so that the exponent changes there
+    offset = builder.sub(bits, _constant(0x3F3504F3, _INTS))
+    exponent = builder.ashr(offset, _constant(23, _INTS))
+    mantissa = builder.sub(bits, builder.shl(exponent, _constant(23, _INTS)))
+    m = builder.bitcast(mantissa, _VEC)
+    s = builder.fdiv(builder.fsub(m, _constant(1.0)), builder.fadd(m, _constant(1.0)))
+    square = builder.fmul(s, s)
+    series = _polynomial(builder, square, [2.0 / np.log(2.0) / k for k in (1, 3, 5, 7, 9)])
+    return _emit_fma(builder, series, s, builder.sitofp(exponent, _VEC))
 
 
 def _emit_reciprocal(builder, a):
     """1 / a for normal a > 0: with AVX-512 an estimate and one Newton step (relative 1e-7)."""
-    if "avx512f" not in _HOST:
+    if not _AVX512:
         return builder.fdiv(_constant(1.0), a)
-    single, bits = ir.VectorType(_F32, 16), ir.IntType(16)
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(single, [single, single, bits]),
-        "llvm.x86.avx512.rcp14.ps.512",
+    guess = _call(
+        builder, "llvm.x86.avx512.rcp14.ps.512", _VEC,
+        [a, ir.Constant(_VEC, ir.Undefined), ir.Constant(_BITS, -1)],
     )  # fmt: skip
-    none, everywhere = ir.Constant(single, ir.Undefined), ir.Constant(bits, -1)
-    parts = [
-        builder.call(function, [_part(builder, a, first, 16), none, everywhere])
-        for first in (0, 16, 32, 48)
-    ]
-    wide = ir.VectorType(_I32, 32)
-    joined = [
-        builder.shuffle_vector(x, y, ir.Constant(wide, list(range(32))))
-        for x, y in (parts[:2], parts[2:])
-    ]
-    guess = builder.shuffle_vector(*joined, ir.Constant(_INTS, list(range(LANES))))
     # guess (2 - a guess) = guess + guess (1 - a guess)
     off = _emit_fma(builder, builder.fneg(a), guess, _constant(1.0))
     return _emit_fma(builder, guess, off, guess)
 
 
-def _emit_finished(builder, a):
-    """-|a|"""
-    sign = ir.Constant(_INTS, [-(2**31)] * LANES)
-    return builder.bitcast(builder.or_(builder.bitcast(a, _INTS), sign), _VEC)
+def _emit_first(builder, count):
+    lanes = ir.Constant(_INTS, list(range(LANES)))
+    return builder.icmp_signed("<", lanes, _splat(builder, builder.trunc(count, _I32)))
 
 
-splat = _unary(vector, types.float32, _splat)
-add = _binary(vector, vector, vector, lambda b, x, y: b.fadd(x, y))
-sub = _binary(vector, vector, vector, lambda b, x, y: b.fsub(x, y))
-mul = _binary(vector, vector, vector, lambda b, x, y: b.fmul(x, y))
-reciprocal = _unary(vector, vector, _emit_reciprocal)
-low = _binary(vector, vector, vector, _emit_min)
-fma = _ternary(vector, vector, vector, vector, _emit_fma)
-greater = _binary(mask, vector, vector, lambda b, x, y: b.fcmp_ordered(">", x, y))
-greater_equal = _binary(mask, vector, vector, lambda b, x, y: b.fcmp_ordered(">=", x, y))
-select = _ternary(vector, mask, vector, vector, lambda b, m, x, y: b.select(m, x, y))
-any_positive = _unary(types.boolean, vector, _emit_any_positive)
-exp2 = _unary(vector, vector, _emit_exp2)
-finished = _unary(vector, vector, _emit_finished)
+def _emit_append(builder, address, value, truths):
+    """Write the lanes of `value` that are true one after another; up to 64 bytes are touched."""
+    if _AVX512:
+        kind = "ps" if value.type == _VEC else "d"
+        packed = _call(
+            builder, f"llvm.x86.avx512.mask.compress.{kind}.512", value.type,
+            [value, value, builder.bitcast(truths, _BITS)],
+        )  # fmt: skip
+        _store(builder, packed, address)
+        return
+    for lane in range(LANES):
+        at = ir.Constant(_I32, lane)
+        _store(builder, builder.extract_element(value, at), address)
+        one = builder.zext(builder.extract_element(truths, at), address.type)
+        address = builder.add(address, builder.shl(one, ir.Constant(address.type, 2)))
 
 
-def _lanes(values):
+def _emit_whole(builder, a):
+    bits = builder.fptosi(a, _INTS)
+    return builder.bitcast(bits, _VEC)
+
+
+def _math(name):
+    return lambda builder, a: _call(builder, f"llvm.{name}.v{LANES}f32", _VEC, [a])
+
+
+def _emit_total(builder, a):
+    """Sum of the lanes by halves, in a fixed order."""
+    half = a.type.count // 2
+    while half:
+        low = builder.shuffle_vector(
+            a, a, ir.Constant(ir.VectorType(_I32, half), list(range(half)))
+        )
+        high = builder.shuffle_vector(
+            a, a, ir.Constant(ir.VectorType(_I32, half), list(range(half, 2 * half)))
+        )
+        a = builder.fadd(low, high)
+        half //= 2
+    return builder.extract_element(a, ir.Constant(_I32, 0))
+
+
+splat = _operation(vector, [types.float32], _splat)
+read = _operation(types.float32, [types.intp], lambda b, at: _load(b, at, _F32))
+read_index = _operation(
+    types.intp, [types.intp], lambda b, at: b.zext(_load(b, at, _I32), _I64)
+)  # fmt: skip
+spread = _operation(vector, [types.intp], lambda b, at: _splat(b, _load(b, at, _F32)))
+load8 = _operation(
+    Vector(8), [types.intp], lambda b, at: _load(b, at, ir.VectorType(_F32, 8))
+)  # fmt: skip
+load4 = _operation(
+    Vector(4), [types.intp], lambda b, at: _load(b, at, ir.VectorType(_F32, 4))
+)  # fmt: skip
+load = _operation(vector, [types.intp], lambda b, at: _load(b, at, _VEC))
+half = _operation(  # the first 8 lanes
+    Vector(8), [vector],
+    lambda b, a: b.shuffle_vector(a, a, ir.Constant(ir.VectorType(_I32, 8), list(range(8)))),
+)  # fmt: skip
+add8 = _operation(Vector(8), [Vector(8), Vector(8)], lambda b, x, y: b.fadd(x, y))
+add = _operation(vector, [vector, vector], lambda b, x, y: b.fadd(x, y))
+sub = _operation(vector, [vector, vector], lambda b, x, y: b.fsub(x, y))
+mul = _operation(vector, [vector, vector], lambda b, x, y: b.fmul(x, y))
+low = _operation(vector, [vector, vector], _emit_min)
+high = _operation(vector, [vector, vector], _emit_max)
+fma = _operation(vector, [vector, vector, vector], _emit_fma)
+fnma = _operation(  # c - a b
+    vector, [vector, vector, vector], lambda b, x, y, z: _emit_fma(b, b.fneg(x), y, z)
+)  # fmt: skip
+div = _operation(vector, [vector, vector], lambda b, x, y: b.fdiv(x, y))
+sqrt = _operation(vector, [vector], _math("sqrt"))
+magnitude = _operation(vector, [vector], _math("fabs"))
+floor = _operation(vector, [vector], _math("floor"))
+ceil = _operation(vector, [vector], _math("ceil"))
+as_int = _operation(vector, [vector], _emit_whole)  # bits of the int32 that a whole number is
+from_int = _operation(  # and back
+    vector, [vector], lambda b, a: b.sitofp(b.bitcast(a, _INTS), _VEC)
+)  # fmt: skip
+log2 = _operation(vector, [vector], _emit_log2)
+total = _operation(types.float32, [vector], _emit_total)
+exp2 = _operation(vector, [vector], _emit_exp2)
+reciprocal = _operation(vector, [vector], _emit_reciprocal)
+greater = _operation(mask, [vector, vector], lambda b, x, y: b.fcmp_ordered(">", x, y))
+greater_equal = _operation(mask, [vector, vector], lambda b, x, y: b.fcmp_ordered(">=", x, y))
+both = _operation(mask, [mask, mask], lambda b, x, y: b.and_(x, y))
+either = _operation(mask, [mask, mask], lambda b, x, y: b.or_(x, y))
+first = _operation(mask, [types.intp], _emit_first)  # lanes below a number
+count = _operation(types.intp, [mask], _emit_count)
+some = _operation(types.boolean, [mask], _emit_any)
+select = _operation(vector, [mask, vector, vector], lambda b, m, x, y: b.select(m, x, y))
+
+
+@intrinsic
+def store(typingctx, address, value):
+    """Write a vector."""
+
+    def codegen(context, builder, signature, args):
+        _store(builder, args[1], args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value), codegen
+
+
+@intrinsic
+def accumulate(typingctx, address, value):
+    """Add a vector to memory."""
+
+    def codegen(context, builder, signature, args):
+        before = _load(builder, args[0], args[1].type)
+        _store(builder, builder.fadd(before, args[1]), args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value), codegen
+
+
+@intrinsic
+def append(typingctx, address, value, truths):
+    """Write the lanes that are true one after another; memory for all 16 is touched."""
+
+    def codegen(context, builder, signature, args):
+        _emit_append(builder, *args)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, vector, mask), codegen
+
+
+@intrinsic
+def append_index(typingctx, address, start, truths):
+    """As `append`, of the int32 numbers start, start + 1, ..."""
+
+    def codegen(context, builder, signature, args):
+        lanes = ir.Constant(_INTS, list(range(LANES)))
+        value = builder.add(_splat(builder, builder.trunc(args[1], _I32)), lanes)
+        _emit_append(builder, args[0], value, args[2])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, mask), codegen
+
+
+def lanes(values):
+    """An intrinsic without arguments that gives a constant vector."""
     constant = ir.Constant(_VEC, [float(v) for v in values])
-
-    def wrapped(typingctx):
-        return vector(), lambda context, builder, signature, args: constant
-
-    return intrinsic(wrapped)
-
-
-lane_x = _lanes([p % 8 for p in range(LANES)])
-lane_y = _lanes([p // 8 for p in range(LANES)])
-
-
-@intrinsic
-def load(typingctx, array, index):
-    """64 floats of a contiguous float32 array from `index` on."""
-
-    def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], *args, _VEC)
-        return builder.load(pointer, align=4)
-
-    return vector(array, types.intp), codegen
-
-
-@intrinsic
-def store(typingctx, array, index, value):
-    """Write 64 floats to a contiguous float32 array from `index` on."""
-
-    def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], *args[:2], _VEC)
-        builder.store(args[2], pointer, align=4)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector), codegen
-
-
-def _part(builder, value, first, count):
-    index = ir.Constant(ir.VectorType(_I32, count), list(range(first, first + count)))
-    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), index)
-
-
-def _fold(builder, value):
-    """64 lanes to 16 whose sum is the same."""
-    a, b, c, d = (_part(builder, value, first, 16) for first in (0, 16, 32, 48))
-    return builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
-
-
-def _fold_product(builder, x, y):
-    """The products of 64 lanes, folded to 16."""
-    parts = [[_part(builder, value, first, 16) for value in (x, y)] for first in (0, 16, 32, 48)]
-    total = builder.fmul(*parts[0])
-    for a, b in parts[1:]:
-        total = _emit_fma(builder, a, b, total)
-    return total
-
-
-def _totals(builder, values):
-    """Up to 16 vectors of 16 lanes to one vector of their sums, by a tree of shuffles."""
-    level, size = [*values, *[None] * (16 - len(values))], 16
-    while size > 1:
-        groups, half = 16 // size, size // 2
-        next_level = []
-        for a, b in zip(level[::2], level[1::2]):
-            if a is None:
-                next_level.append(None)
-                continue
-            other = ir.Constant(a.type, [0.0] * 16) if b is None else b
-            halves = []
-            for offset in (0, half):
-                lanes = [
-                    source + g * size + offset + k
-                    for source in (0, 16) for g in range(groups) for k in range(half)
-                ]  # fmt: skip
-                index = ir.Constant(ir.VectorType(_I32, 16), lanes)
-                halves.append(builder.shuffle_vector(a, other, index))
-            next_level.append(builder.fadd(*halves))
-        level, size = next_level, half
-    return level[0]
-
-
-def _add_to(context, builder, array_type, array, index, value):
-    pointer = _pointer(context, builder, array_type, array, index, value.type)
-    builder.store(builder.fadd(builder.load(pointer, align=4), value), pointer, align=4)
-
-
-@intrinsic
-def add_sums(typingctx, array, index, v, dx, dy, w, grads):
-    """array[index : index + 16] += sums of v, v dx, v dy, v dx^2, v dx dy, v dy^2, w g...
-
-    One w g for every g in the tuple `grads`. `dx` repeats every 16 lanes, so sums over x are taken
-    after folding to 16.
-    """
-
-    def codegen(context, builder, signature, args):
-        array, index, v, dx, dy, w, grads = args
-        x = _part(builder, dx, 0, 16)
-        vy = builder.fmul(v, dy)
-        f0, f1, f2 = _fold(builder, v), _fold(builder, vy), _fold_product(builder, vy, dy)
-        fx = builder.fmul(f0, x)
-        values = [f0, fx, f1, builder.fmul(fx, x), builder.fmul(f1, x), f2]
-        for k in range(signature.args[6].count):
-            values.append(_fold_product(builder, w, builder.extract_value(grads, k)))
-        _add_to(context, builder, signature.args[0], array, index, _totals(builder, values))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector, vector, vector, vector, grads), codegen
-
-
-@intrinsic
-def add_color_sums(typingctx, array, index, w, state, plane, channels):
-    """array[index + c] += sum of w times plane c, for the planes of `state` from `plane` on."""
-
-    def codegen(context, builder, signature, args):
-        array, index, w, state, plane, _ = args
-        count = signature.args[5].count
-        for first in range(0, count, 16):
-            values = []
-            for c in range(first, min(first + 16, count)):
-                at = builder.add(plane, ir.Constant(plane.type, c * LANES))
-                pointer = _pointer(context, builder, signature.args[3], state, at, _VEC)
-                values.append(_fold_product(builder, w, builder.load(pointer, align=4)))
-            at = builder.add(index, ir.Constant(index.type, first))
-            _add_to(context, builder, signature.args[0], array, at, _totals(builder, values))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector, state, types.intp, channels), codegen
+    return intrinsic(
+        lambda typingctx: (vector(), lambda context, builder, signature, args: constant)
+    )

@@ -1,0 +1,224 @@
+# mypy: ignore-errors
+"""Blending of the hits of one sub-tile and its gradient: 16 pixels, one vector.
+
+The transmittance of a pixel runs on past the Gaussian that ends it: once it is 1e-4 or less it
+stays so, and the test needs no memory. What it was before the end is kept aside.
+
+Sums over pixels (moments for the geometry, products for the colours) are 16 x k matrix products:
+row p of a table belongs to pixel p, and the weights of a hit are the factors.
+"""
+
+from __future__ import annotations
+
+from headworks.splat.cpu.jit import STRICT, kernel
+from headworks.splat.cpu.kernels_auto import (
+    F0,
+    F1,
+    MIN_LOG2_ALPHA,
+    STOP,
+)
+from headworks.splat.cpu.picking import (  # fmt: skip
+    NUMBER,
+    POSITION,
+    VEC,
+    log2_alpha,
+)
+from headworks.splat.cpu.simd import (
+    LANES,
+    accumulate,
+    add,
+    exp2,
+    fma,
+    fnma,
+    greater,
+    greater_equal,
+    load,
+    low,
+    mul,
+    read_index,
+    reciprocal,
+    select,
+    some,
+    splat,
+    spread,
+    store,
+    sub,
+)
+from headworks.splat.cpu.simd_rows import (
+    table,
+    weighted,
+)
+
+BLOCK = 32  # hits whose weights stay in the first-level cache
+COLORS = 32  # bytes: in a row of sums, 6 moments at 0, colours from here on
+SOME = 4  # channels that are accumulated in registers
+table4, table8, table16 = table(4), table(8), table(16)
+
+
+@kernel(STRICT)
+def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
+    """Blend the hits into one sub-tile, up to 4 channels; False when all pixels are finished."""
+    D = len(channels)
+    t, final = load(state), load(state + (1 + D) * VEC)
+    c0, c1, c2, c3 = load(state + VEC), load(state + 2 * VEC), load(state + 3 * VEC), final
+    if D > 3:
+        c3 = load(state + 4 * VEC)
+    zero, least, stop, most = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
+    for h in range(m):
+        k = read_index(hits + POSITION + 4 * h)
+        q = log2_alpha(squares, hits, h, k)
+        w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
+        t = sub(t, w)
+        live = greater(t, stop)
+        w, final = select(live, w, zero), select(live, t, final)
+        color = colors + 4 * D * read_index(picked + NUMBER + 4 * k)
+        c0 = fma(w, spread(color), c0)
+        c1 = fma(w, spread(color + 4), c1)
+        c2 = fma(w, spread(color + 8), c2)
+        if D > 3:
+            c3 = fma(w, spread(color + 12), c3)
+        if (h & 7) == 7 and not some(greater(t, stop)):
+            break
+    store(state, t)
+    store(state + (1 + D) * VEC, final)
+    store(state + VEC, c0)
+    store(state + 2 * VEC, c1)
+    store(state + 3 * VEC, c2)
+    if D > 3:
+        store(state + 4 * VEC, c3)
+    return some(greater(t, stop))
+
+
+@kernel(STRICT)
+def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, channels):
+    """As `blend_some` for a multiple of 8 channels."""
+    D = len(channels)
+    t, final = load(state), load(state + (1 + D) * VEC)
+    zero, least, stop, most = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
+    for start in range(0, m, BLOCK):
+        n = min(BLOCK, m - start)
+        for b in range(n):
+            h = start + b
+            k = read_index(hits + POSITION + 4 * h)
+            q = log2_alpha(squares, hits, h, k)
+            w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
+            t = sub(t, w)
+            live = greater(t, stop)
+            store(weights + b * VEC, select(live, w, zero))
+            final = select(live, t, final)
+        for c in range(0, D, 8):
+            at = state + (1 + c) * VEC
+            c0, c1, c2, c3 = load(at), load(at + VEC), load(at + 2 * VEC), load(at + 3 * VEC)
+            c4, c5 = load(at + 4 * VEC), load(at + 5 * VEC)
+            c6, c7 = load(at + 6 * VEC), load(at + 7 * VEC)
+            for b in range(n):
+                w = load(weights + b * VEC)
+                k = read_index(hits + POSITION + 4 * (start + b))
+                color = colors + 4 * c + 4 * D * read_index(picked + NUMBER + 4 * k)
+                c0, c1 = fma(w, spread(color), c0), fma(w, spread(color + 4), c1)
+                c2, c3 = fma(w, spread(color + 8), c2), fma(w, spread(color + 12), c3)
+                c4, c5 = fma(w, spread(color + 16), c4), fma(w, spread(color + 20), c5)
+                c6, c7 = fma(w, spread(color + 24), c6), fma(w, spread(color + 28), c7)
+            store(at, c0)
+            store(at + VEC, c1)
+            store(at + 2 * VEC, c2)
+            store(at + 3 * VEC, c3)
+            store(at + 4 * VEC, c4)
+            store(at + 5 * VEC, c5)
+            store(at + 6 * VEC, c6)
+            store(at + 7 * VEC, c7)
+        if not some(greater(t, stop)):
+            break
+    store(state, t)
+    store(state + (1 + D) * VEC, final)
+    return some(greater(t, stop))
+
+
+@kernel(STRICT)
+def unblend(
+    state, picked, squares, hits, m, colors, max_alpha, dots, factors, weights, moments, gradients,
+    rows, channels,
+):  # fmt: skip
+    """Gradient of the blending of one sub-tile, front to back; adds to `rows`.
+
+    Args:
+        state: T, rest, gradients of D channels. moments, gradients: tables [16, 8] and
+            [16, 4 or D]. rows: one per picked Gaussian.
+    """
+    D = len(channels)
+    wide = D > SOME
+    stride = 4 * (8 + D if wide else 16)
+    t, rest = load(state), load(state + VEC)
+    zero, one = splat(F0), splat(F1)
+    least, stop, most = splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
+    for start in range(0, m, BLOCK):
+        n = min(BLOCK, m - start)
+        if wide:
+            for c in range(0, D, 8):
+                at = state + (2 + c) * VEC
+                g0, g1, g2, g3 = load(at), load(at + VEC), load(at + 2 * VEC), load(at + 3 * VEC)
+                g4, g5 = load(at + 4 * VEC), load(at + 5 * VEC)
+                g6, g7 = load(at + 6 * VEC), load(at + 7 * VEC)
+                for b in range(n):
+                    k = read_index(hits + POSITION + 4 * (start + b))
+                    color = colors + 4 * c + 4 * D * read_index(picked + NUMBER + 4 * k)
+                    even, odd = mul(g0, spread(color)), mul(g1, spread(color + 4))
+                    if c > 0:
+                        even = add(even, load(dots + b * VEC))
+                    even, odd = fma(g2, spread(color + 8), even), fma(g3, spread(color + 12), odd)
+                    even, odd = fma(g4, spread(color + 16), even), fma(g5, spread(color + 20), odd)
+                    even, odd = fma(g6, spread(color + 24), even), fma(g7, spread(color + 28), odd)
+                    store(dots + b * VEC, add(even, odd))
+        for b in range(n):
+            h = start + b
+            k = read_index(hits + POSITION + 4 * h)
+            q = log2_alpha(squares, hits, h, k)
+            e = exp2(q)
+            a = select(greater_equal(q, least), low(e, most), zero)
+            w = mul(a, t)
+            after = sub(t, w)
+            w = select(greater(after, stop), w, zero)
+            if wide:
+                dot = load(dots + b * VEC)
+            else:
+                color = colors + 4 * D * read_index(picked + NUMBER + 4 * k)
+                dot = mul(load(state + 2 * VEC), spread(color))
+                dot = fma(load(state + 3 * VEC), spread(color + 4), dot)
+                dot = fma(load(state + 4 * VEC), spread(color + 8), dot)
+                if D > 3:
+                    dot = fma(load(state + 5 * VEC), spread(color + 12), dot)
+            rest = fnma(w, dot, rest)
+            # v = -e dL/dalpha where the pair is blended and its alpha is not clamped
+            v = mul(e, sub(mul(rest, reciprocal(sub(one, a))), mul(t, dot)))
+            v = select(greater(w, zero), select(greater_equal(most, e), v, zero), zero)
+            t = after
+            store(factors + b * VEC, v)
+            store(weights + b * VEC, w)
+        by_pixel = table8(moments)
+        for b in range(n):
+            k = read_index(hits + POSITION + 4 * (start + b))
+            accumulate(rows + k * stride, weighted(factors + b * VEC, by_pixel))
+        if D <= SOME:
+            colors_by_pixel = table4(gradients)
+            for b in range(n):
+                k = read_index(hits + POSITION + 4 * (start + b))
+                accumulate(rows + k * stride + COLORS, weighted(weights + b * VEC, colors_by_pixel))
+        elif D == 8:
+            colors_by_pixel = table8(gradients)
+            for b in range(n):
+                k = read_index(hits + POSITION + 4 * (start + b))
+                accumulate(rows + k * stride + COLORS, weighted(weights + b * VEC, colors_by_pixel))
+        else:
+            for c in range(0, D, LANES):
+                colors_by_pixel = table16(gradients + c * VEC)
+                for b in range(n):
+                    k = read_index(hits + POSITION + 4 * (start + b))
+                    accumulate(
+                        rows + k * stride + COLORS + 4 * c,
+                        weighted(weights + b * VEC, colors_by_pixel),
+                    )
+        if not some(greater(t, stop)):
+            break
+    store(state, t)
+    store(state + VEC, rest)
+    return some(greater(t, stop))

@@ -1,0 +1,62 @@
+"""Memory that is used again: freshly mapped pages cost more than the arithmetic on them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEEP = 4  # buffers per process; more are in use only when several threads render at once
+_LINE = 16  # floats of a cache line
+
+KEEP_BYTES = 512 << 20  # of freed memory that the process does not give back at once
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MOST = -1, -3, 32 << 20  # of glibc's mallopt
+
+_free: list[NDArray[np.float32]] = []
+_lock = threading.Lock()
+
+
+@contextmanager
+def borrowed(*shape: int) -> Iterator[NDArray[np.float32]]:
+    """A float32 array on cache lines for the length of a `with` block.
+
+    Args:
+        shape: of the array. Values are finite, but otherwise whatever was there before.
+    """
+    size = int(np.prod(shape))
+    with _lock:
+        fitting = [k for k, buffer in enumerate(_free) if len(buffer) >= size]
+        buffer = _free.pop(min(fitting, key=lambda k: len(_free[k]))) if fitting else None
+    if buffer is None:
+        raw = np.zeros(size + size // 4 + _LINE, np.float32)
+        buffer = raw[(-raw.ctypes.data % (4 * _LINE)) // 4 :]
+    try:
+        yield buffer[:size].reshape(shape)
+    finally:
+        with _lock:
+            _free.append(buffer)
+            _free.sort(key=len)
+            del _free[:-KEEP]
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next step instead of returning it to the system.
+
+    A training step frees and asks again for the same tens of megabytes; the page faults are up to
+    a quarter of a small step, in torch's own operators too. HEADWORKS_KEEP_MEMORY=0 leaves malloc
+    as it is; without glibc nothing happens.
+    """
+    if os.environ.get("HEADWORKS_KEEP_MEMORY", "1") == "0":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, KEEP_BYTES)
+        mallopt(_MMAP_THRESHOLD, _MMAP_MOST)
+
+
+keep_freed_memory()
