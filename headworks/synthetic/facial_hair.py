@@ -309,6 +309,6 @@ def make_beard(
     light = strands.Thicket(hairs, total, width).light(hairs.reshape(-1, 3))
     shade = colour * np.clip(1 + 0.16 * rng.normal(0, 1, (len(p), 1)), 0.5, 1.6)
     white = rng.uniform(0, 1, len(p)) < grey
-    shade[white] = 0.52
+    shade[white] = 0.45
     return _group("beard", space, rest, roots, hairs, width, shade,
                   light.reshape(hairs.shape[:2]), fine)  # fmt: skip

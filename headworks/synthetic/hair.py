@@ -109,7 +109,8 @@ LONG = ("bob", "fringe", "long straight", "long wavy", "long curly")
 HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
     # sRGB of a lock in soft light
     "black": (0.085, 0.075, 0.072), "dark brown": (0.175, 0.125, 0.095),
-    "brown": (0.29, 0.195, 0.13), "light brown": (0.42, 0.30, 0.20), "dark blond": (0.54, 0.42, 0.28),
+    "brown": (0.29, 0.195, 0.13), "light brown": (0.42, 0.30, 0.20),
+    "dark blond": (0.54, 0.42, 0.28),
     "blond": (0.74, 0.60, 0.41), "auburn": (0.36, 0.16, 0.09), "red": (0.58, 0.27, 0.12),
     "grey": (0.52, 0.51, 0.50), "white": (0.82, 0.81, 0.79),
 }  # fmt: skip
@@ -260,8 +261,9 @@ def make_hair(
     shade = (
         colour * np.clip(tone, 0.6, 1.5)[:, None] * (1 + 0.05 * rng.normal(0, 1, (len(roots), 3)))
     )
-    white = rng.uniform(0, 1, len(roots)) < grey
-    shade[white] = np.array([0.56, 0.55, 0.53]) * rng.uniform(0.7, 1.1, (int(white.sum()), 1))
+    # A strand stands for many hairs, some of them white.
+    white = np.clip(grey + 0.9 * grey * (1 - grey) * rng.normal(0, 1, (len(roots), 1)), 0, 1)
+    shade = shade + white * (np.array([0.50, 0.49, 0.47]) * tone[:, None] - shade)
 
     placed = carried(points, roots, warp, rest, space)
     neck = smoothstep(points[..., 1], -225, -90)
@@ -339,11 +341,13 @@ def _grown(
 def _combed(p: Array, growth: Growth, normal: Array) -> Array:
     """Unit directions along the skin in which hair starts, [N, 3]."""
     side = np.where(p[:, 0] >= growth.part, 1.0, -1.0)
-    nothing = np.zeros(len(p))
+    nothing, behind = np.zeros(len(p)), np.clip((-20 - p[:, 2]) / 50, 0, 1)
     way = {
         strands.NO_COMB: normal,
         strands.FROM_CROWN: p - strands.CROWN,
-        strands.FROM_PART: np.column_stack([side, nothing - 0.5, nothing - 0.22]),
+        strands.FROM_PART: np.column_stack(
+            [side * (1 - behind) + behind * p[:, 0] / 90, -0.5 - 0.5 * behind, nothing - 0.22]
+        ),
         strands.BACKWARD: np.column_stack([nothing, nothing - 0.2, nothing - 1.0]),
         strands.FORWARD: np.column_stack([nothing, nothing - 0.4, nothing + 1.0]),
         strands.TO_TIE: np.array(growth.tie) - p,
@@ -392,5 +396,5 @@ def _tied(
         tail = np.stack([thick * np.cos(turn) * np.cos(tilt), thick * np.sin(turn) * np.cos(tilt),
                          0.8 * thick * np.sin(tilt)], -1)  # fmt: skip
         tail += tie + np.array([0.0, 4.0, -0.62 * radius])
-    hairs = np.concatenate([hairs, tail], 1)
+    hairs = strands.keep_out(np.concatenate([hairs, tail], 1), 0.8, 0.0)
     return hairs, lengths, np.arange(len(p)) // 12

@@ -45,7 +45,7 @@ def shade(
         out: [H, W, 3], written in place.
     """
     height, width = face_ids.shape
-    n, p, base, r3, half = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    n, p, base, _r3, half = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     view = np.empty(3)
     lamps = len(directions)
     for y in range(height):
@@ -97,11 +97,11 @@ def shade(
                 roughness = 0.22 if kind == PLASTIC else 0.30
             # Reflected at normal incidence, and how far light travels below the surface.
             f0, through = 0.030, 0.0
-            if kind == SKIN or kind == LIPS:
+            if kind in (SKIN, LIPS):
                 through = 1.0 - under
             elif kind == EYE:
                 f0, through = 0.035, 0.25
-            elif kind == CLOTH or kind == INSIDE:
+            elif kind in (CLOTH, INSIDE):
                 f0 = 0.0
             elif kind == METAL:
                 f0 = 0.55

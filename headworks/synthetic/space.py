@@ -20,8 +20,8 @@ from headworks.heads import HeadModel, load_head
 Array = NDArray[np.float64]
 
 # The lowest nodes lie inside the torso, which is open below.
-_SDF_LOW, _SDF_HIGH, _SDF_STEP = (-276.0, -408.0, -168.0), (276.0, 216.0, 168.0), 6.0
-_SDF_REACH = 26.0
+_SDF_LOW, _SDF_HIGH, _SDF_STEP = (-276.0, -408.0, -168.0), (276.0, 216.0, 168.0), 7.0
+_SDF_REACH = 20.0
 _WARP_STEP, _WARP_NEAR = 16.0, 10
 _OUTSIDE = ("skin", "scalp", "lips", "eyelids", "neck", "torso")
 

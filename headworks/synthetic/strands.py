@@ -148,7 +148,11 @@ def _grow(roots, start, lengths, layers, comb, settings, seed, low, step, values
             if comb == FROM_CROWN:
                 cx, cy, cz = p[0] - CROWN[0], p[1] - CROWN[1], p[2] - CROWN[2]
             elif comb == FROM_PART:
-                cx, cy, cz = side, -0.5, -0.22 - 0.5 * min(max((p[2] - 20.0) / 50.0, 0.0), 1.0)
+                # In front hair is drawn back, behind the crown it falls straight down.
+                behind = min(max((-20.0 - p[2]) / 50.0, 0.0), 1.0)
+                before_it = min(max((p[2] - 20.0) / 50.0, 0.0), 1.0)
+                cx = side * (1.0 - behind) + behind * p[0] / 90.0
+                cy, cz = -0.5 - 0.5 * behind, -0.22 - 0.5 * before_it
             elif comb == BACKWARD:
                 cx, cy, cz = 0.15 * np.sign(p[0]), -0.25, -1.0
             elif comb == FORWARD:
@@ -203,6 +207,8 @@ def _grow(roots, start, lengths, layers, comb, settings, seed, low, step, values
             for d in range(3):
                 way[d] = (p[d] - before[d]) / (gap + 1e-9)
                 p[d] = before[d] + way[d] * length
+            _push_out(p, min(need, 0.5 + 0.5 * need), 0.0, low, step, values, normal)
+            for d in range(3):
                 out[i, k, d] = p[d]
 
 
@@ -219,7 +225,9 @@ def clump(hairs, every, strength, seed):
     from scipy.spatial import cKDTree
 
     guides = np.arange(0, len(hairs), every)
-    lock = cKDTree(hairs[guides, 0]).query(hairs[:, 0])[1]
+    # Hairs that part, before and behind a shoulder say, are not of one lock.
+    place = np.concatenate([hairs[:, 0], 0.5 * hairs[:, hairs.shape[1] // 2], hairs[:, -1]], 1)
+    lock = cKDTree(place[guides]).query(place)[1]
     rng = np.random.default_rng(seed)
     own = strength * rng.uniform(0.5, 1.0, len(guides))[lock] * rng.uniform(0.6, 1.0, len(hairs))
     s = np.linspace(0, 1, hairs.shape[1])

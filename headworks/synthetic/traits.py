@@ -70,7 +70,7 @@ def _rgb(colour: Array) -> Colour:
     return float(colour[0]), float(colour[1]), float(colour[2])
 
 
-def _light(rng: Rng) -> Light:
+def draw_light(rng: Rng) -> Light:
     """A key light, a weaker one from the other side, light from behind, and a sky."""
     side = rng.choice([-1.0, 1.0])
     lamps = (
@@ -97,7 +97,8 @@ def _light(rng: Rng) -> Light:
 def _hair_style(rng: Rng, male: bool, years: float, afro: bool) -> str:
     old = max(0.0, (years - 40) / 40)
     if male:
-        weights = {"shaved": 0.6 + 0.8 * old, "buzz": 1.3, "short": 2.6, "crop": 1.6 * (1 - 0.5 * old),
+        weights = {"shaved": 0.6 + 0.8 * old, "buzz": 1.3, "short": 2.6,
+                   "crop": 1.6 * (1 - 0.5 * old),
                    "side part": 2.2, "slicked back": 1.0, "receding": 0.15 + 2.2 * old,
                    "bald top": 2.2 * old, "curly": 0.8, "long straight": 0.15, "long wavy": 0.25,
                    "bob": 0.2, "bun": 0.15}  # fmt: skip
@@ -138,12 +139,10 @@ def _brows(rng: Rng, male: bool, old: float) -> BrowStyle:
     )  # fmt: skip
     return BrowStyle(
         shape=pick(rng, {k: shapes.get(k, 0.0) for k in BROWS}),
-        thickness=float(np.clip(rng.normal(9.6 if male else 6.4, 2.6), 2.8, 15.5)),
-        density=float(
-            np.clip(rng.uniform(0.12, 1.1) + (0.08 if male else 0.0) - 0.2 * old, 0.08, 1)
-        ),
-        inner=float(np.clip(rng.normal(8.6 if male else 10.4, 2.6), 1.5, 15)),
-        lift=float(np.clip(rng.normal(-0.6 if male else 0.7, 1.7), -3.5, 4.5)),
+        thickness=float(np.clip(rng.normal(9.8 if male else 6.8, 3.2), 2.6, 17.0)),
+        density=float(np.clip(rng.beta(0.8, 0.8) + (0.08 if male else 0.0) - 0.2 * old, 0.06, 1.0)),
+        inner=float(np.clip(rng.normal(8.2 if male else 10.2, 3.6), 0.5, 17)),
+        lift=float(np.clip(rng.normal(-0.5 if male else 0.8, 2.1), -4.0, 5.5)),
         taper=float(rng.uniform(0.35, 0.9)),
     )
 
@@ -223,12 +222,12 @@ def _skin(
         melanin=melanin, blood=float(rng.uniform(0.0055, 0.0125)),
         warmth=float(rng.normal(-0.1, 0.55)), age=old, creases=creases,
         redness=float(rng.beta(1.4, 2.2)),
-        freckles=float(rng.uniform(0.25, 1.0)) if rng.uniform() < (0.30 if pale else 0.06) else 0.0,
+        freckles=float(rng.uniform(0.25, 1.0)) if rng.uniform() < (0.36 if pale else 0.08) else 0.0,
         mottled=float(rng.beta(1.3, 2.5)),
         bags=float(np.clip(rng.beta(1.3, 2.6) + 0.35 * old, 0, 1)),
         moles=int(rng.poisson(1.6 + 1.5 * old)),
         lip_blood=float(np.exp(rng.uniform(np.log(0.010), np.log(0.065))) * (1 - 0.4 * old)),
-        lip_melanin=float(rng.uniform(-0.3, 0.9) + (0.25 if skin_type in ("V", "VI") else 0.0)),
+        lip_melanin=float(rng.uniform(-0.4, 1.2) + (0.25 if skin_type in ("V", "VI") else 0.0)),
         stubble=stubble, stubble_colour=_rgb(hair**GAMMA * 0.7), root_colour=_rgb(root),
         scalp=scalp if style != "bald top" else 0.6,
         raised=raised + (0.0 if look is None else look.raised),
@@ -237,9 +236,10 @@ def _skin(
         brows=_brows(rng, male, old), brow_colour=_rgb(brow**GAMMA * 0.8),
         gloss=float(rng.beta(2, 2)),
         pattern=tuple(
-            (float(rng.normal(0, 0.26)), float(rng.normal(0, 0.28))) for _ in PATCHES
+            (float(rng.normal(0, 0.22)), float(rng.normal(0, 0.24))) for _ in PATCHES
         ),
-        socket=float(rng.beta(1.1, 1.8) * (1.4 if melanin < 0.1 else 0.7)), fold=float(rng.beta(1.2, 1.4) * 1.3),
+        socket=float(rng.beta(0.9, 1.5) * (1.6 if melanin < 0.1 else 0.8)),
+        fold=float(rng.beta(0.9, 1.1) * 1.5),
         make_up=_make_up(rng, male),
     )  # fmt: skip
 
@@ -259,8 +259,8 @@ def draw_traits(rng: Rng) -> Traits:
     hair = natural
     beard, stubble, beard_length = "none", 0.0, 1.0
     if male:
-        stubble = float(rng.beta(1.3, 1.6) * 0.8)
-        beard = pick(rng, {"none": 5.5, "moustache": 0.5, "handlebar": 0.2, "goatee": 0.6,
+        stubble = float(rng.beta(0.8, 1.0) * 0.9)
+        beard = pick(rng, {"none": 4.5, "moustache": 0.6, "handlebar": 0.2, "goatee": 0.6,
                            "circle": 0.6, "short boxed": 1.5, "full": 1.2, "long": 0.3,
                            "chin strap": 0.2})  # fmt: skip
         beard_length = float(rng.uniform(0.7, 1.4))
@@ -320,5 +320,5 @@ def draw_traits(rng: Rng) -> Traits:
         beard_colour=_rgb(np.clip(natural * rng.uniform(0.8, 1.1), 0, 1)), grey=grey,
         density=float(np.clip(rng.normal(1.0, 0.1) - 0.15 * old, 0.7, 1.2)), parting=parting,
         raised=raised, temples=temples, lashes=lashes, beard=beard, beard_length=beard_length,
-        light=_light(rng), attributes=attributes,
+        light=draw_light(rng), attributes=attributes,
     )  # fmt: skip
