@@ -8,6 +8,7 @@ damaged file is built anew. Where nothing can be written, the head is built by e
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -119,4 +120,5 @@ def _write(path: Path, made: Built) -> None:
             old.unlink(missing_ok=True)
     except OSError:
         # A full or read-only disk costs time, not the result.
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

@@ -41,7 +41,7 @@ _MALE = {
     "chin_width": 0.65, "chin_protrusion": 0.3, "jaw_square": 0.75, "gonial_height": 0.4,
     "upper_lip": -0.5, "lower_lip": -0.45, "lip_sides": -0.4, "lid_height": -0.5,
     "eye_depth": -0.35, "orbit_hollow": 0.2, "lid_fold": 0.25, "bridge_height": 0.3, "hump": 0.25,
-    "tip_rotation": -0.3, "neck_width": 0.9, "shoulders": 0.9, "ear_size": 0.5, "size": 0.25,
+    "tip_rotation": -0.3, "neck_width": 1.0, "shoulders": 1.3, "ear_size": 0.5, "size": 0.25,
     "cheek_fullness": -0.25, "nostril_flare": 0.25, "bridge_width": 0.25,
     "canthal_tilt": -0.2, "lid_outer_hood": 0.2,
 }  # fmt: skip
@@ -208,7 +208,7 @@ def controls(head: Assembly, twin: NDArray[np.int64]) -> tuple[Points, Points]:
 def identity(head: Assembly, twin: NDArray[np.int64]) -> tuple[Points, Points, Population]:
     """Modes [Ki, V, 3] and what they do to the joints [Ki, 5, 3], mm per standard deviation."""
     shapes, moved = controls(head, twin)
-    _, slope = measures.measured(head, shapes, moved[:, 3:5])
+    _, slope = measures.measured(head, shapes)
     people = population(slope)
     modes = np.einsum("kj,kvc->jvc", people.factor, shapes)
     return modes, np.einsum("kj,kvc->jvc", people.factor, moved), people

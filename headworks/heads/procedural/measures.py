@@ -47,6 +47,8 @@ _SUBNASALE: Triple = (0.0, -23.6, 104.3)
 _EN, _EX = anatomy.ENDOCANTHION, anatomy.EXOCANTHION
 _FISSURE = 0.5 * (_EN + _EX)
 
+# The distance of the pupils is left out: it follows from that of the inner canthi and the length
+# of the fissures, and lids drawn apart from their eyeballs would not cover them.
 MEASURES: dict[str, Measure] = {
     # [Z]
     "head_breadth": _breadth((153.0, 6.0), (146.8, 5.6), 75.5, 54.0, -8.0),
@@ -59,7 +61,6 @@ MEASURES: dict[str, Measure] = {
     "nose_breadth": _breadth((36.6, 4.1), (33.2, 3.9), 17.6, -15.0, 98.6),
     "nose_protrusion": Measure((21.1, 2.7), (19.8, 2.7), _SUBNASALE, (0, -13, 117.8)),
     "nasal_root_breadth": _breadth((16.6, 2.3), (16.3, 2.0), 8.5, 19.0, 91.2),
-    "interpupillary": _breadth((64.5, 3.6), (61.9, 3.5), *anatomy.EYE_CENTRE),
     # [F]
     "intercanthal": _breadth((33.3, 2.7), (31.8, 2.3), *_EN),
     "eye_fissure_length": Measure((31.3, 1.2), (30.7, 1.2), tuple(_EN), tuple(_EX)),
@@ -82,26 +83,21 @@ def statistics() -> tuple[Array, Array, Array]:
     return both[..., 0], both[..., 1], correlation
 
 
-def measured(head: Assembly, modes: Points, eyes: Points) -> tuple[Array, Array]:
+def measured(head: Assembly, modes: Points) -> tuple[Array, Array]:
     """Measures of the mean head, and how controls change them.
 
     Args:
-        head: the mean. modes: [K, V, 3] mm per unit of each control. eyes: [K, 2, 3] what the
-            controls do to the eye joints, left first.
+        head: the mean. modes: [K, V, 3] mm per unit of each control.
 
     Returns:
         values [M] mm, and their derivatives [M, K].
     """
     values, slopes = [], []
-    for name, measure in MEASURES.items():
-        if name == "interpupillary":
-            ends = np.array([measure.start, measure.end])
-            moved = eyes[:, ::-1]
-        else:
-            face, bary = closest(head, np.array([measure.start, measure.end], np.float64))
-            corners = head.faces[face]
-            ends = (head.points[corners] * bary[..., None]).sum(1)
-            moved = (modes[:, corners] * bary[..., None]).sum(2)
+    for measure in MEASURES.values():
+        face, bary = closest(head, np.array([measure.start, measure.end], np.float64))
+        corners = head.faces[face]
+        ends = (head.points[corners] * bary[..., None]).sum(1)
+        moved = (modes[:, corners] * bary[..., None]).sum(2)
         gap = ends[1] - ends[0]
         length = np.sqrt((gap**2).sum())
         values.append(length)
