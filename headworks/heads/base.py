@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,7 +165,7 @@ class HeadModel:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> HeadModel:
         """The same model on another device, or with real numbers of another precision."""
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):

@@ -29,7 +29,7 @@ class _Curve(NamedTuple):
 
     name: str
     landmarks: tuple[int, ...]
-    count: int
+    points: int
     ends: bool
     opened: bool = False
 
@@ -71,7 +71,7 @@ _MOUTH_SHAPE, _MOUTH_TURN = 0.4, 0.2
 
 
 def _names() -> tuple[str, ...]:
-    names = [f"{c.name}_{i:02d}" for c in _CURVES for i in range(c.count)]
+    names = [f"{c.name}_{i:02d}" for c in _CURVES for i in range(c.points)]
     for what, (right, _) in _BETWEEN.items():
         for side in ("right", "left"):
             names += [
@@ -100,7 +100,7 @@ def mirrored_name(name: str) -> str:
     stem, _, last = name.rpartition("_")
     for curve in _CURVES:
         if curve.name == stem and stem != "nose_ridge":
-            return f"{stem}_{curve.count - 1 - int(last):02d}"
+            return f"{stem}_{curve.points - 1 - int(last):02d}"
     if stem.startswith("forehead"):
         column = len(_FOREHEAD_ABOVE) - int(stem.rpartition("_")[2])
         return f"forehead_{column}_{last}"
@@ -157,9 +157,9 @@ def dense_embedding(head: HeadModel) -> tuple[tuple[str, ...], NDArray[np.int64]
                 found[name] = int(face), weights
 
     for curve in _CURVES:
-        targets = _along(marks[curve.opened][list(curve.landmarks)], curve.count, curve.ends)
+        targets = _along(marks[curve.opened][list(curve.landmarks)], curve.points, curve.ends)
         vertices = opened if curve.opened else neutral
-        names = [f"{curve.name}_{i:02d}" for i in range(curve.count)]
+        names = [f"{curve.name}_{i:02d}" for i in range(curve.points)]
         put(names, *closest_points(targets, vertices, faces, skin))
     m = marks[False]
     for what, sides in _BETWEEN.items():
@@ -176,11 +176,11 @@ def dense_embedding(head: HeadModel) -> tuple[tuple[str, ...], NDArray[np.int64]
     _forehead(m, shoot, put)
     _ears(head, neutral, put)
     _rings(m, shoot, put)
-    names = tuple(n for n in DENSE_NAMES if n in found)
+    there = tuple(n for n in DENSE_NAMES if n in found)
     return (
-        names,
-        np.array([found[n][0] for n in names], np.int64),
-        np.stack([found[n][1] for n in names]),
+        there,
+        np.array([found[n][0] for n in there], np.int64),
+        np.stack([found[n][1] for n in there]),
     )
 
 
@@ -217,8 +217,8 @@ def _ears(head: HeadModel, neutral: Array, put: _Put) -> None:
     for side, vertices in (("left", outline), ("right", partner[outline])):
         ids, bary = np.full(_EAR_POINTS, -1, np.int64), np.zeros((_EAR_POINTS, 3))
         for i, vertex in enumerate(vertices):
-            owners = np.flatnonzero((faces == vertex).any(1)) if vertex >= 0 else []
-            if len(owners):
+            owners = np.flatnonzero((faces == vertex).any(1))
+            if vertex >= 0 and len(owners):
                 ids[i], bary[i] = owners[0], faces[owners[0]] == vertex
         put([f"ear_{side}_{i:02d}" for i in range(_EAR_POINTS)], ids, bary)
 

@@ -97,7 +97,7 @@ def retargeting(source: HeadModel, target: HeadModel) -> Retargeting:
         damped = np.concatenate([columns, _RIDGE * size * np.eye(len(free)) * np.sqrt(len(free))])
         rows = np.concatenate([wanted.reshape(len(loose), -1).T, np.zeros((len(free), len(loose)))])
         mixture = np.linalg.lstsq(damped, rows, rcond=None)[0].T
-        weights[np.ix_(loose, free)] = mixture
+        weights[np.asarray(loose)[:, None], free] = mixture
         wanted = wanted - (mixture @ columns.T).reshape(wanted.shape)
     unexplained[loose] = np.linalg.norm(wanted, axis=(1, 2)) / np.maximum(before, 1e-12)
     return _made(weights, jaw, unexplained)

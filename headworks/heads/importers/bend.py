@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from headworks.geometry import similarity_align, vertex_normals
 from headworks.headfiles import HeadFileError
@@ -65,8 +66,6 @@ def bend_onto(
     Raises:
         HeadFileError: when no face is found.
     """
-    from scipy.spatial import cKDTree
-
     own = ours.landmarks(ours.template[None])[0].double().numpy()
     guides, guide_normals = _guides(ours)
     fixed = [i for i in _LANDMARKS.tolist() if i in marks]
@@ -158,8 +157,8 @@ def _guides(ours: HeadModel) -> tuple[Array, Array]:
 
 
 def _meet(
-    points: Array, point_normals: Array, tree, normals: Array, reach: float  # type: ignore[no-untyped-def]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:  # fmt: skip
+    points: Array, point_normals: Array, tree: cKDTree, normals: Array, reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Nearest foreign vertices that face the same way, and whether there is one within reach."""
     distance, near = tree.query(points, 8)
     agree = np.einsum("nkc,nc->nk", normals[near], point_normals) > _FACING

@@ -72,7 +72,7 @@ def _array(kind: Any, shape: Any, dtype: Any) -> NDArray[Any]:
     """`numpy.core.multiarray._reconstruct`: an empty array that its state then fills."""
     if kind is not np.ndarray:
         raise pickle.UnpicklingError("a subclass of numpy's array")
-    made: NDArray[Any] = multiarray._reconstruct(np.ndarray, (0,), b"b")
+    made: Any = multiarray._reconstruct(np.ndarray, (0,), b"b")
     return made
 
 
@@ -188,7 +188,7 @@ def _plain(value: Any, where: str) -> Any:
 
 def _dense(matrix: _Columns | _Rows, where: str) -> NDArray[np.float64]:
     state = matrix.state
-    shape = state.get("_shape", state.get("shape"))
+    shape: Any = state.get("_shape", state.get("shape"))
     try:
         rows, columns = (int(n) for n in shape)
         if rows * columns > 2**28 or min(rows, columns) < 0:
