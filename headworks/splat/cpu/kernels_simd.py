@@ -27,7 +27,9 @@ from headworks.splat.cpu.kernels_auto import (
     HALF,
     take,
 )
-from headworks.splat.cpu.picking import (  # fmt: skip
+from headworks.splat.cpu.picking import (
+    HITS,
+    IN_ROW,  # fmt: skip
     PER_QUARTER,
     PICKED,
     PLACE,
@@ -77,7 +79,12 @@ def row_size(channels):
 
 def scratch_size(channels):
     """Working memory of one thread, in floats."""
-    planes = (GEOMETRY + 1 + PICKED + 4) * PLANE + (CHUNK + 3 * BLOCK) * VEC + PER_QUARTER * TABLE
+    planes = (
+        (GEOMETRY + 1 + PICKED) * PLANE
+        + IN_ROW * HITS
+        + (CHUNK + 3 * BLOCK) * VEC
+        + PER_QUARTER * TABLE
+    )
     states = SUBS * (2 + channels + max(channels, 4)) * VEC
     return (planes + states + CHUNK * 4 * row_size(channels)) // 4 + LANES
 
@@ -136,7 +143,7 @@ def forward(
     picked = chunk + (GEOMETRY + 1) * PLANE
     squares = picked + PICKED * PLANE
     hits = squares + CHUNK * VEC
-    weights = hits + 4 * PLANE
+    weights = hits + IN_ROW * HITS
     states = weights + BLOCK * VEC
     state_values = memory[(states - chunk) // 4 :]
     image_at, alphas_at, colors_at = image.ctypes.data, alphas.ctypes.data, colors.ctypes.data
@@ -165,18 +172,23 @@ def forward(
                 found = pick(chunk, length, np.float32(x0) + HALF, np.float32(y0) + HALF, picked)
                 take_squares(picked, found, squares)
                 for n in range(quarter, quarter + PER_QUARTER):
+                    inner = n % IN_ROW
+                    if inner == 0:
+                        x0, y0 = corner(n, left, top)
+                        lengths = expand(
+                            picked, found, np.float32(x0) + HALF, np.float32(y0) + HALF, hits
+                        )
                     if not alive[n]:
                         continue
-                    x0, y0 = corner(n, left, top)
-                    m = expand(picked, found, np.float32(x0) + HALF, np.float32(y0) + HALF, hits)
+                    m, own = lengths[inner], hits + inner * HITS
                     state = states + n * size
                     if D <= SOME:
                         alive[n] = blend_some(
-                            state, picked, squares, hits, m, colors_at, max_alpha, channels
+                            state, picked, squares, own, m, colors_at, max_alpha, channels
                         )
                     else:
                         alive[n] = blend_many(
-                            state, picked, squares, hits, m, colors_at, max_alpha, weights, channels
+                            state, picked, squares, own, m, colors_at, max_alpha, weights, channels
                         )
         for n in range(SUBS):
             x0, y0 = corner(n, left, top)
@@ -256,7 +268,7 @@ def backward(
     picked = chunk + (GEOMETRY + 1) * PLANE
     squares = picked + PICKED * PLANE
     hits = squares + CHUNK * VEC
-    dots = hits + 4 * PLANE
+    dots = hits + IN_ROW * HITS
     factors, weights = dots + BLOCK * VEC, dots + 2 * BLOCK * VEC
     moments = dots + 3 * BLOCK * VEC
     states = moments + PER_QUARTER * TABLE
@@ -330,13 +342,18 @@ def backward(
                 take_squares(picked, found, squares)
                 _clear8(rows, found * stride // 8)
                 for n in range(quarter, quarter + PER_QUARTER):
+                    inner = n % IN_ROW
+                    if inner == 0:
+                        x0, y0 = corner(n, left, top)
+                        lengths = expand(
+                            picked, found, np.float32(x0) + HALF, np.float32(y0) + HALF, hits
+                        )
                     if not alive[n]:
                         continue
-                    x0, y0 = corner(n, left, top)
-                    m = expand(picked, found, np.float32(x0) + HALF, np.float32(y0) + HALF, hits)
+                    m, own = lengths[inner], hits + inner * HITS
                     state = states + n * size
                     alive[n] = unblend(
-                        state, picked, squares, hits, m, colors_at, max_alpha, dots, factors,
+                        state, picked, squares, own, m, colors_at, max_alpha, dots, factors,
                         weights, moments + (n - quarter) * TABLE, state + (2 + D) * VEC, rows,
                         channels,
                     )  # fmt: skip

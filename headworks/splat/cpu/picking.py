@@ -54,6 +54,8 @@ PLANE = 4 * (CHUNK + 48)  # bytes; a power of two would fall into one cache set
 PICKED = GEOMETRY + 2
 NUMBER, PLACE = GEOMETRY * PLANE, (GEOMETRY + 1) * PLANE
 C0, BX, BY, POSITION = 0, PLANE, 2 * PLANE, 3 * PLANE  # planes of hits
+HITS = 4 * PLANE
+IN_ROW = QUARTER // SIDE
 
 _X = [p % SIDE - (SIDE - 1) / 2 for p in range(LANES)]
 _Y = [p // SIDE - (SIDE - 1) / 2 for p in range(LANES)]
@@ -125,22 +127,62 @@ def pick(source, n, x0, y0, target):
 
 @kernel(STRICT)
 def expand(source, n, x0, y0, hits):
-    """The Gaussians that touch a sub-tile: log2 alpha about its centre, and their positions."""
-    m = 0
-    least, middle = splat(MIN_LOG2_ALPHA - SLACK), np.float32((SIDE - 1) / 2)
+    """The Gaussians that touch each of four sub-tiles in a row.
+
+    Args:
+        source: picked Gaussians, n of them. x0, y0: first pixel centre of the first sub-tile.
+        hits: four lists, HITS bytes apart: log2 alpha about the centre of the sub-tile, and the
+            position of the Gaussian.
+
+    Returns:
+        length of the four lists.
+    """
+    m0 = m1 = m2 = m3 = 0
+    step, middle = np.float32(SIDE), np.float32((SIDE - 1) / 2)
     for k in range(0, n, LANES):
-        score = _test(source, k, x0, y0, np.float32(SIDE - 1))
-        hit = both(greater_equal(score, least), first(n - k))
         at = source + 4 * k
-        dx, dy = sub(load(at), splat(x0 + middle)), sub(load(at + PLANE), splat(y0 + middle))
+        gx, gy, lo = load(at), load(at + PLANE), load(at + 5 * PLANE)
         qa, qb, qc = load(at + 2 * PLANE), load(at + 3 * PLANE), load(at + 4 * PLANE)
-        ax, ay = fma(qa, dx, mul(qb, dy)), mul(qc, dy)
-        append(hits + C0 + 4 * m, fnma(ay, dy, fnma(ax, dx, load(at + 5 * PLANE))), hit)
-        append(hits + BX + 4 * m, fma(qa, dx, ax), hit)
-        append(hits + BY + 4 * m, fma(qb, dx, add(ay, ay)), hit)
-        append_index(hits + POSITION + 4 * m, k, hit)
-        m += count(hit)
-    return m
+        # all of `_test` and of the quadratic that does not depend on x
+        top = sub(splat(y0), gy)
+        bottom = add(top, splat(np.float32(SIDE - 1)))
+        ny = low(high(top, splat(F0)), bottom)
+        qby, qcyy = mul(qb, ny), mul(mul(qc, ny), ny)
+        dy = sub(gy, splat(y0 + middle))
+        ay = mul(qc, dy)
+        row = (
+            qa, qb, qc, lo, load(at + 7 * PLANE), top, bottom, mul(load(at + 6 * PLANE), ny), qby,
+            qcyy, mul(qb, dy), fnma(ay, dy, lo), add(ay, ay), first(n - k),
+        )  # fmt: skip
+        left = sub(splat(x0), gx)
+        m0 += _expand_one(row, left, k, m0, hits)
+        left = add(left, splat(step))
+        m1 += _expand_one(row, left, k, m1, hits + HITS)
+        left = add(left, splat(step))
+        m2 += _expand_one(row, left, k, m2, hits + 2 * HITS)
+        left = add(left, splat(step))
+        m3 += _expand_one(row, left, k, m3, hits + 3 * HITS)
+    return m0, m1, m2, m3
+
+
+@kernel(STRICT)
+def _expand_one(row, left, k, m, hits):
+    """What `expand` does for one sub-tile that begins `left` of the means; how many were added."""
+    qa, qb, qc, lo, rc, top, bottom, best_x, qby, qcyy, qbdy, base, ay2, present = row
+    right = add(left, splat(np.float32(SIDE - 1)))
+    nx = low(high(left, splat(F0)), right)
+    dy, dx = low(high(mul(rc, nx), top), bottom), low(high(best_x, left), right)
+    s1 = fma(fma(qa, nx, mul(qb, dy)), nx, mul(mul(qc, dy), dy))
+    s2 = fma(fma(qa, dx, qby), dx, qcyy)
+    hit = both(greater_equal(sub(lo, low(s1, s2)), splat(MIN_LOG2_ALPHA - SLACK)), present)
+    dx = sub(splat(-np.float32((SIDE - 1) / 2)), left)
+    ax = fma(qa, dx, qbdy)
+    at = hits + 4 * m
+    append(at + C0, fnma(ax, dx, base), hit)
+    append(at + BX, fma(qa, dx, ax), hit)
+    append(at + BY, fma(qb, dx, ay2), hit)
+    append_index(at + POSITION, k, hit)
+    return count(hit)
 
 
 @kernel(STRICT)
