@@ -72,7 +72,7 @@ class KeyMaker:
     def key(self, inputs: Iterable[Iterable[str]]) -> str:
         """The key with these inputs (sorted)."""
         rows = [list(row) for row in inputs]
-        if all(_PLAIN(part) for row in rows for part in row):
+        if _PLAIN("".join(["".join(row) for row in rows])):
             text = ",".join(['["' + '","'.join(row) + '"]' for row in rows])
         else:
             text = canonical_json(rows)[1:-1]

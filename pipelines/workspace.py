@@ -20,7 +20,7 @@ from pipelines.store import Objects
 from pipelines.subjects import Fingerprints, Subject, read_subjects
 from stages.contract import Stage
 
-MANY = 20_000
+MANY = 5_000
 """Units above which a plan looks at published folders and not at every file in them."""
 
 
