@@ -29,6 +29,8 @@ _TWO_SIDED = frozenset({"cloth", "inside", "plastic", "metal"})
 _BRIGHTEST_ALBEDO = 0.92
 _SMOOTHEST = 0.05
 
+LENS_MIRRORS = 0.06
+"""Share of light that a lens mirrors; the rest goes straight through, shadow rays too."""
 RADIAL_ROUGHNESS = 0.3
 _BODY = 0.5
 """Share of a lock's colour that comes through the fibres; the rest is what cuticles mirror."""
@@ -57,7 +59,8 @@ def surface_bsdfs(mi: Any, surface: Surface, names: list[str]) -> dict[str, Any]
     out = {}
     for name in names:
         if name == "lens":
-            out[name] = mi.load_dict({"type": "thindielectric", "int_ior": 1.5})
+            mirror = {"type": "twosided", "bsdf": {"type": "conductor", "material": "none"}}
+            out[name] = mi.load_dict({"type": "mask", "opacity": LENS_MIRRORS, "bsdf": mirror})
             continue
         inner = {"type": "principled", "base_color": base, "roughness": rough,
                  **_PRINCIPLED[name]}  # fmt: skip

@@ -117,7 +117,6 @@ class Tracer:
         mi = self._mi
         parts: dict[str, Any] = {
             "type": "scene",
-            "integrator": {"type": "path", "max_depth": self._depth, "hide_emitters": True},
             "light": emitter(mi, self._lighting, scene.light),
         }
         for surface in scene.surfaces:
@@ -131,6 +130,9 @@ class Tracer:
                 thin = split(strands.points[group], strands.radius[group], locks[i])
                 bsdf = hair_bsdf(mi, strands.kind, colour)
                 parts[f"strands_{i}_{k}"] = curves(mi, *thin, bsdf)
+        # Lamps shine through lenses only where the integrator knows of things to see through.
+        kind = "volpath" if any(name.endswith("_lens") for name in parts) else "path"
+        parts["integrator"] = {"type": kind, "max_depth": self._depth, "hide_emitters": True}
         lit = mi.load_dict(parts)
         solid = {name: part for name, part in parts.items() if not name.endswith("_lens")}
         both = lit, lit if len(solid) == len(parts) else mi.load_dict(solid)
