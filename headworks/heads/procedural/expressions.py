@@ -135,7 +135,7 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
     around = face.bump(0, -42, 100, 24, 15, 24)
     # A jaw that slides drags both lips along: they part and press, but hardly shear.
     near_lips = face.soft * smoothstep(face.bump(0, -42, 98, 30, 10, 26), 0.25, 0.85)
-    dragged = jaw + 0.72 * near_lips * (0.55 - jaw)
+    dragged = jaw + 0.8 * near_lips * (0.55 - jaw)
     upper, lower = face.upper_lip(), face.lower_lip()
     side = np.clip(p[:, 0], -30, 30)
     inward = np.column_stack([-side, 0 * side, 0 * side])
@@ -157,8 +157,8 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
         "mouthPucker": 0.48 * around[:, None] * inward + _move(around, 0, 0, 7.0),
         "mouthLeft": _move(around, 7.5, 0, -0.5),
         "mouthRight": _move(around, -7.5, 0, -0.5),
-        "mouthRollUpper": _move(upper, 0, 0, -3.0) + _move(upper * face.off_contact, 0, -1.0, 0),
-        "mouthRollLower": _move(lower, 0, 0, -2.8) + _move(lower * face.off_contact, 0, 1.2, 0),
+        "mouthRollUpper": _move(upper, 0, 0, -2.4) + _move(upper * face.off_contact, 0, -1.0, 0),
+        "mouthRollLower": _move(lower, 0, 0, -1.7) + _move(lower * face.off_contact, 0, 1.2, 0),
         "mouthShrugUpper": _move(upper, 0, 2.0, 2.0),
         "mouthShrugLower": _move(face.bump(0, -44, 103, 18, 8, 16), 0, 3.0, 1.0)
         + _move(lower, 0, 0, 0.6)

@@ -28,7 +28,7 @@ Sex = Literal["female", "male"]
 
 IDENTITY_NAMES = (*LID_NAMES, *FIELDS)
 """The control that leads each mode; later controls go along as the population's do."""
-_RADIUS_NEAR, _RADIUS_FAR = 14.5, 23.0
+_RADIUS_NEAR, _RADIUS_FAR = 14.5, 25.0
 _WIDEST = 2.4
 """Deviations beyond which nobody is drawn."""
 _MEAN_AGE, _AGE_SPREAD = 0.4, 0.22
@@ -97,6 +97,7 @@ class Population:
         build = np.clip(rng.standard_normal(len(self.latent)), -_WIDEST, _WIDEST)
         fine = fine + (1 if row == 0 else -1) * self.male + (age - _MEAN_AGE) * self.old
         fine = fine + (build[:, None] * self.latent).sum(0)
+        fine = np.clip(fine, -_WIDEST, _WIDEST)
         missing = wanted - (self.slope * fine).sum(1)
         control = fine + (self.gain * missing).sum(1)
         z = linear.solve(self.factor, control[:, None])[:, 0]
@@ -155,7 +156,7 @@ def _ears_scaled(head: Assembly, rate: float = 0.055) -> Points:
     for name in ("ear_left", "ear_right"):
         ids = head.members[name]
         centre = head.points[ids].mean(0)
-        out[ids] = rate * (head.points[ids] - centre) * [0.5, 1, 1]
+        out[ids] = rate * (head.points[ids] - centre)
     return out
 
 
