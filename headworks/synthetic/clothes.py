@@ -245,7 +245,7 @@ def _texture(style: ClothesStyle, body: Array, collar: Array | None, seed: int) 
         seen[_TEXTURE - low :] = placket[_TEXTURE - low :]
         image *= (1 - 0.25 * seen)[..., None]
     elif style.collar in ("crew", "scoop", "v-neck"):
-        band = smoothstep(np.arange(_TEXTURE) - (_TEXTURE - low), 12, 9)[:, None]
+        band = smoothstep(np.arange(_TEXTURE, dtype=np.float64) - (_TEXTURE - low), 12, 9)[:, None]
         rib = 1 - 0.10 * band * (np.sin(np.arange(_TEXTURE) * 1.9) > 0)[None]
         image *= rib[..., None]
     return np.clip(image, 0.02, 0.97)

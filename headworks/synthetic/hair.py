@@ -152,7 +152,7 @@ class Roots:
     bary: Array
     place: Array
 
-    def __getitem__(self, index: object) -> Roots:
+    def __getitem__(self, index: NDArray[np.int64]) -> Roots:
         return Roots(self.faces[index], self.bary[index], self.place[index])
 
     def __len__(self) -> int:

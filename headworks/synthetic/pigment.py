@@ -28,7 +28,7 @@ _SURFACE = 0.006
 FITZPATRICK: dict[str, tuple[float, float]] = {
     # melanin, as volume fraction of the epidermis
     "I": (0.009, 0.017), "II": (0.017, 0.034), "III": (0.034, 0.066),
-    "IV": (0.066, 0.120), "V": (0.120, 0.200), "VI": (0.200, 0.440),
+    "IV": (0.066, 0.120), "V": (0.120, 0.200), "VI": (0.200, 0.350),
 }  # fmt: skip
 
 _LOW, _HIGH, _STEPS = np.log(0.004), np.log(0.8), 96

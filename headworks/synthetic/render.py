@@ -246,11 +246,10 @@ def _add_fine(
     behind = old[hit]
     flat[hit] = np.where(behind[:, None], through * flat[hit] + (1 - through) * colour, colour)
     # Over the backdrop a sample is hair or it is not.
-    out = old.copy()
-    out[hit] |= through[:, 0] < 0.5
-    gone = hit[~out[hit]]
-    flat[gone] = 0
-    return out.reshape(shape)
+    seen = covered.copy().ravel()
+    seen[hit] |= through[:, 0] < 0.5
+    flat[hit[~seen[hit]]] = 0
+    return seen.reshape(shape)
 
 
 def _add_lenses(

@@ -190,7 +190,12 @@ def _face(
         m += 1.1 * style.freckles * _step(dots, 0.42, 0.72) * where * front
     if style.age > 0.45:
         spots = noise(p, 7.0, seed + 12, 2).astype(np.float32)
-        m += (style.age - 0.45) * 0.8 * _step(spots, 0.45, 1.0) * _step(x + 0.4 * y, 20, 55)
+        m += (
+            (style.age - 0.45)
+            * 0.8
+            * _step(spots, 0.45, 1.0)
+            * _step((x + 0.4 * y).astype(np.float32), 20, 55)
+        )
     rng = np.random.default_rng(seed + 13)
     for _ in range(style.moles):
         at = np.array([rng.uniform(-58, 58), rng.uniform(-95, 85)])

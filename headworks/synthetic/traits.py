@@ -140,7 +140,7 @@ def _brows(rng: Rng, male: bool, old: float) -> BrowStyle:
     return BrowStyle(
         shape=pick(rng, {k: shapes.get(k, 0.0) for k in BROWS}),
         thickness=float(np.clip(rng.normal(9.8 if male else 6.8, 3.2), 2.6, 17.0)),
-        density=float(np.clip(rng.beta(0.8, 0.8) + (0.08 if male else 0.0) - 0.2 * old, 0.06, 1.0)),
+        density=float(np.clip(rng.beta(0.8, 0.8) + (0.08 if male else 0.0) - 0.2 * old, 0.16, 1.0)),
         inner=float(np.clip(rng.normal(8.2 if male else 10.2, 3.6), 0.5, 17)),
         lift=float(np.clip(rng.normal(-0.5 if male else 0.8, 2.1), -4.0, 5.5)),
         taper=float(rng.uniform(0.35, 0.9)),
