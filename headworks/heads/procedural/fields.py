@@ -121,7 +121,7 @@ def _taper(p: Points) -> Points:
 
 
 FIELDS: dict[str, Field] = {
-    "size": _scale((0.03, 0.03, 0.03)),
+    "size": _scale((0.026, 0.026, 0.026)),
     "head_breadth": _scale((0.04, 0, 0)),
     "head_length": _occiput,
     "cranial_height": _cranial_height,

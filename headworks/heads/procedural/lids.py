@@ -82,7 +82,7 @@ _LID_CONTROLS: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {
     "lid_peak": (0.5 * np.sin(2 * np.pi * _T), _NOTHING),
     "lid_lower_peak": (_NOTHING, -0.4 * np.sin(2 * np.pi * _T)),
     "canthal_tilt": (1.2 * _T**1.5, 1.2 * _T**1.5),
-    "lid_outer_hood": (-0.65 * np.sin(np.pi * _T**2.2), _NOTHING),
+    "lid_outer_hood": (-0.55 * np.sin(np.pi * _T**2.2), _NOTHING),
 }
 LID_NAMES = (*_LID_CONTROLS, "eye_width", "inner_canthus")
 
