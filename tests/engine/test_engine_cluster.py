@@ -118,6 +118,7 @@ def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(
     assert len([unit for unit, count in again.items() if count > 1]) <= 1
 
 
+@pytest.mark.slow
 def test_a_stage_goes_where_its_resources_are(cluster: Cluster, toys: Toys) -> None:
     import toystages
 
@@ -143,6 +144,7 @@ def _parent(parent: int, pid: int) -> bool:
         return int(stat.read().rsplit(")", 1)[1].split()[1]) == parent
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_answers_is_told(toys: Toys) -> None:
     done = toys.cli("run", "--cluster", "tcp://127.0.0.1:1", "--orchestrator", "none")
     assert done.returncode == 2

@@ -117,10 +117,12 @@ def test_consent_given_anew_counts(named: Toys) -> None:
     assert set(named.statuses(named.run()).values()) == {"ok"}
 
 
-SLOW = [pytest.param(s, marks=pytest.mark.slow) for s in ("journal", "remotes", "workspace")]
+SLOW = [
+    pytest.param(s, marks=pytest.mark.slow) for s in ("journal", "remotes", "workspace", "ledger")
+]
 
 
-@pytest.mark.parametrize("step", ["objects", "ledger", *SLOW])
+@pytest.mark.parametrize("step", ["objects", *SLOW])
 def test_an_interrupted_forgetting_is_taken_up_where_it_stopped(
     named: Toys, tmp_path: Path, step: str
 ) -> None:
