@@ -105,7 +105,9 @@ def random_expressions(head: HeadModel, count: int, rng: np.random.Generator) ->
     return out
 
 
-def _vertices(head: HeadModel, identity: NDArray[np.floating], faces: Array) -> Array:
+def _vertices(
+    head: HeadModel, identity: NDArray[np.floating], faces: NDArray[np.floating]
+) -> Array:
     with torch.no_grad():
         expression = torch.from_numpy(np.asarray(faces, np.float32))
         who = torch.from_numpy(np.asarray(identity, np.float32))[None].expand(len(expression), -1)

@@ -81,8 +81,10 @@ def _read(path: Path) -> Built | None:
         people = Population(**{f.name: data.pop(f"people.{f.name}") for f in fields(Population)})
         tensors = {key: torch.from_numpy(value) for key, value in data.items()}
         head = HeadModel(
-            name=words["name"], expression_names=tuple(words["expression_names"]), **tensors
-        )  # type: ignore[arg-type]
+            name=words["name"],
+            expression_names=tuple(words["expression_names"]),
+            **tensors,  # type: ignore[arg-type]
+        )
         if (head.digest, _sum(people)) != (words["digest"], words["people"]):
             return None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):

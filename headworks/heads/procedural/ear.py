@@ -66,9 +66,9 @@ def ear(base: Points, surface: SkinSurface) -> Part:
         sunk = np.full(EAR_COUNT, height) * (1 - at_root) + 0.3 * way * at_root
         rows.append(row(radius, sunk, np.maximum(at_root, 0.6 * (1 - way) * (way < 0.9)), 2.4))
     for k, share in enumerate(_FRONT):
-        height = rest * (_HELIX[k] + anti * _ANTIHELIX[k]) + lobe * _LOBE[k] + tragus * _TRAGUS[k]
-        height = height + crus * _CRUS[k] + antitragus * _ANTITRAGUS[k]
-        rows.append(row(_OUTLINE * share, height, at_root, 5.8))
+        relief = rest * (_HELIX[k] + anti * _ANTIHELIX[k]) + lobe * _LOBE[k] + tragus * _TRAGUS[k]
+        relief = relief + crus * _CRUS[k] + antitragus * _ANTITRAGUS[k]
+        rows.append(row(_OUTLINE * share, relief, at_root, 5.8))
     canal = rows[-1].mean(0) - [2.0, 0, 0]
     points = np.concatenate([*rows, [canal]])
     around = np.arange(EAR_COUNT)

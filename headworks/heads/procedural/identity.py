@@ -129,7 +129,7 @@ def population(slope: Array) -> Population:
         total += linear.product(linear.product(gain, spread), gain.T) / 2
         total += np.outer(at, at) / 2
     # The trunk's modes move the trunk alone, though men are broader: trackers place it apart.
-    trunk = [IDENTITY_NAMES.index(name) for name in ("neck_width", "shoulders")]
+    trunk = np.array([IDENTITY_NAMES.index(name) for name in ("neck_width", "shoulders")])
     face = np.setdiff1d(np.arange(len(male)), trunk)
     total[np.ix_(face, trunk)] = 0
     total[np.ix_(trunk, face)] = 0
