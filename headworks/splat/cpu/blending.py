@@ -2,7 +2,8 @@
 """Blending of the hits of one sub-tile and its gradient: 16 pixels, one vector.
 
 The transmittance of a pixel runs on past the Gaussian that ends it: once it is 1e-4 or less it
-stays so, and the test needs no memory. What it was before the end is kept aside.
+stays so, and the test needs no memory. Alpha is the sum of the weights, which is exact where it is
+small, unlike one minus the transmittance: expected depth divides by it.
 
 Sums over pixels (moments for the geometry, products for the colours) are 16 x k matrix products:
 row p of a table belongs to pixel p, and the weights of a hit are the factors.
@@ -59,8 +60,8 @@ table4, table8, table16 = table(4), table(8), table(16)
 def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
     """Blend the hits into one sub-tile, up to 4 channels; False when all pixels are finished."""
     D = len(channels)
-    t, final = load(state), load(state + (1 + D) * VEC)
-    c0, c1, c2, c3 = load(state + VEC), load(state + 2 * VEC), load(state + 3 * VEC), final
+    t, covered = load(state), load(state + (1 + D) * VEC)
+    c0, c1, c2, c3 = load(state + VEC), load(state + 2 * VEC), load(state + 3 * VEC), covered
     if D > 3:
         c3 = load(state + 4 * VEC)
     zero, least, stop, most = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
@@ -70,7 +71,8 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
         w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
         t = sub(t, w)
         live = greater(t, stop)
-        w, final = select(live, w, zero), select(live, t, final)
+        w = select(live, w, zero)
+        covered = add(covered, w)
         color = colors + 4 * D * read_index(picked + NUMBER + 4 * k)
         c0 = fma(w, spread(color), c0)
         c1 = fma(w, spread(color + 4), c1)
@@ -80,7 +82,7 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
         if (h & 7) == 7 and not some(greater(t, stop)):
             break
     store(state, t)
-    store(state + (1 + D) * VEC, final)
+    store(state + (1 + D) * VEC, covered)
     store(state + VEC, c0)
     store(state + 2 * VEC, c1)
     store(state + 3 * VEC, c2)
@@ -93,7 +95,7 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
 def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, channels):
     """As `blend_some` for a multiple of 8 channels."""
     D = len(channels)
-    t, final = load(state), load(state + (1 + D) * VEC)
+    t, covered = load(state), load(state + (1 + D) * VEC)
     zero, least, stop, most = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
     for start in range(0, m, BLOCK):
         n = min(BLOCK, m - start)
@@ -104,8 +106,9 @@ def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, chan
             w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
             t = sub(t, w)
             live = greater(t, stop)
-            store(weights + b * VEC, select(live, w, zero))
-            final = select(live, t, final)
+            w = select(live, w, zero)
+            store(weights + b * VEC, w)
+            covered = add(covered, w)
         for c in range(0, D, 8):
             at = state + (1 + c) * VEC
             c0, c1, c2, c3 = load(at), load(at + VEC), load(at + 2 * VEC), load(at + 3 * VEC)
@@ -130,7 +133,7 @@ def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, chan
         if not some(greater(t, stop)):
             break
     store(state, t)
-    store(state + (1 + D) * VEC, final)
+    store(state + (1 + D) * VEC, covered)
     return some(greater(t, stop))
 
 

@@ -159,7 +159,6 @@ def forward(
         for n in range(SUBS):
             x0, y0 = corner(n, left, top)
             alive[n] = _begin(states, size, n, x0, y0, width, height, state_values)
-            store(states + n * size + (1 + D) * VEC, splat(F1))
         for start in range(offsets[tile], offsets[tile + 1], CHUNK):
             length = min(CHUNK, offsets[tile + 1] - start)
             if not _any(alive, 0, SUBS):
@@ -194,7 +193,7 @@ def forward(
             x0, y0 = corner(n, left, top)
             state = states + n * size
             if D <= SOME and used == D and x0 + SIDE <= width and y0 + SIDE <= height:
-                alpha = sub(splat(F1), load(state + (1 + D) * VEC))
+                alpha = load(state + (1 + D) * VEC)
                 first_pixel = y0 * width + x0
                 store_pixels(alphas_at + 4 * first_pixel, 4 * width, (alpha,))
                 target = image_at + 4 * D * first_pixel
@@ -208,7 +207,7 @@ def forward(
             for p in range(LANES):
                 x, y = x0 + p % SIDE, y0 + p // SIDE
                 if x < width and y < height:
-                    alphas[y, x] = F1 - state_values[values + (1 + D) * LANES + p]
+                    alphas[y, x] = state_values[values + (1 + D) * LANES + p]
                     for c in range(used):
                         image[y, x, c] = state_values[values + (1 + c) * LANES + p]
 

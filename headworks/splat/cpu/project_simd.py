@@ -1,7 +1,8 @@
 # mypy: ignore-errors
 """Projection of Gaussians to the image plane and its gradient, 16 Gaussians at a time.
 
-The same outputs as `project`, in single precision. Determinants are sums of squares (Cauchy-Binet),
+The same outputs as `project`, in single precision but for the depths, whose order two roundings
+more would change. Determinants are sums of squares (Cauchy-Binet),
 so that nothing cancels for thin Gaussians. Needs at least 16 Gaussians: the last block overlaps the
 one before it.
 """
@@ -21,6 +22,7 @@ from headworks.splat.cpu.simd import (
     count,
     div,
     either,
+    exact_depth,
     first,
     floor,
     fma,
@@ -120,7 +122,7 @@ def project(
         good = both(greater_equal(zero, sub(sizes, sizes)), greater(norm, zero))
         if count(good) < LANES and bad[thread] < 0:
             bad[thread] = i
-        z = fma(v20, x0, fma(v21, y0, fma(v22, z0, v23)))
+        z = exact_depth(v20, v21, v22, v23, x0, y0, z0)
         seen = both(greater_equal(z, splat(np.float32(near))), greater(z, zero))
         seen = both(good, both(seen, greater_equal(splat(np.float32(far)), z)))
         z = select(seen, z, one)

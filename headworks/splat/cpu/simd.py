@@ -271,6 +271,20 @@ select = _operation(vector, [mask, vector, vector], lambda b, m, x, y: b.select(
 
 
 @intrinsic
+def exact_depth(typingctx, a, b, c, d, x, y, z):
+    """a x + b y + c z + d in double precision, rounded once: depths decide the order."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.VectorType(ir.DoubleType(), LANES)
+        a, b, c, d, x, y, z = (builder.fpext(value, wide) for value in args)
+        total = builder.fadd(builder.fmul(c, z), d)
+        total = builder.fadd(builder.fmul(b, y), total)
+        return builder.fptrunc(builder.fadd(builder.fmul(a, x), total), _VEC)
+
+    return vector(vector, vector, vector, vector, vector, vector, vector), codegen
+
+
+@intrinsic
 def store(typingctx, address, value):
     """Write a vector."""
 
