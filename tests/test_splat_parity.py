@@ -39,6 +39,9 @@ def test_head_scene_equals_reference():
 def test_auto_vectorised_twin_equals_reference(monkeypatch):
     monkeypatch.setenv("HEADWORKS_SIMD", "auto")
     assert_parity(head(600, 48), 48, 40)
+    small = head(300, 48)
+    small = small._replace(scales=small.scales * 0.2)
+    assert_parity(small, 48, 40, rasterize_mode="antialiased")
 
 
 @pytest.mark.slow
@@ -65,7 +68,9 @@ def test_antialiased_equals_reference():
     assert (plain.image - other.image).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("channels", [1, 36])
+@pytest.mark.parametrize(
+    "channels", [1, 36, *(pytest.param(d, marks=pytest.mark.slow) for d in (7, 16, 40))]
+)
 def test_channel_counts_equal_reference(channels):
     assert_parity(head(300, 64, channels), 64, 64)
 

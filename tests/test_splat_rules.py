@@ -16,6 +16,7 @@ from headworks.cameras import Camera, intrinsics, look_at
 from headworks.gaussians import Gaussians
 from headworks.mesh import rasterize_mesh
 from headworks.splat import rasterization, render
+from headworks.splat.cpu import autograd
 from headworks.splat.semantics import installed
 from tests.splat_scenes import PARTS, Scene, head, run
 
@@ -166,7 +167,8 @@ def test_wrong_shapes_and_types_are_refused():
         rasterization(*head(20, 16), 16, 16, render_mode="depth")
 
 
-def test_threads_and_repeats_agree_to_the_bit():
+def test_threads_and_repeats_agree_to_the_bit(monkeypatch):
+    monkeypatch.setattr(autograd, "GRAIN", 500)  # every region is shared out
     scene = head(2000, 96)
     before = numba.get_num_threads()
     try:
@@ -180,6 +182,39 @@ def test_threads_and_repeats_agree_to_the_bit():
         assert torch.equal(other.image, results[0].image)
         for name in PARTS:
             assert torch.equal(other.gradients[name], results[0].gradients[name]), name
+
+
+def test_far_end_of_a_long_thin_gaussian_never_exceeds_its_opacity():
+    """There the exponent is a small difference of large numbers."""
+    turn = torch.tensor([math.cos(0.35), 0.0, 0.0, math.sin(0.35)])
+    along = 20.0 * torch.tensor([math.cos(0.7), math.sin(0.7), 0.0])
+    n = 20
+    means = along.repeat(n, 1) + torch.tensor([0.0, 0.0, 1.0])
+    means[1:, 2] = -1.0  # behind the camera
+    alpha = rasterization(
+        means, turn.repeat(n, 1), torch.tensor([10.0, 1e-5, 1e-5]).repeat(n, 1),
+        torch.full((n,), 0.9), torch.ones(n, 3), torch.eye(4)[None],
+        torch.tensor([[[1000.0, 0, 32], [0, 1000, 32], [0, 0, 1]]]), 64, 64,
+    )[1]  # fmt: skip
+    assert alpha.max() <= 0.9 + 1e-6
+
+
+@pytest.mark.parametrize("n", [10, 20])
+def test_culled_gaussian_of_absurd_size_has_zero_gradient(n):
+    scene = head(n, 32)
+    scene.means[3] = torch.tensor([0.0, 0.0, -50.0])
+    scene.scales[3] = 1e18
+    gradients = run(scene, 32, 32, torch.float32).gradients
+    for name in ("means", "quats", "scales", "opacities"):
+        assert not gradients[name][3].any(), name
+        assert torch.isfinite(gradients[name]).all(), name
+
+
+def test_quaternion_too_large_for_single_precision_is_named():
+    scene = head(20, 16)
+    scene.quats[7] = torch.tensor([3e19, 0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match=r"quats\[7\] is too large"):
+        rasterization(*scene, 16, 16)
 
 
 def test_order_of_gaussians_in_memory_does_not_matter():

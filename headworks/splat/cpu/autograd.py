@@ -54,7 +54,7 @@ class Lists(NamedTuple):
 class Frame:
     """What projection and blending of one camera share beside differentiable tensors.
 
-    `Project` fills in all but the view, which has the lists of the tiles made by `Frame.bin`.
+    Made with the view alone; `Project` fills in the arrays, `bin` the lists.
     """
 
     view: View
@@ -220,5 +220,9 @@ def _raise_bad(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor) 
         if bad.any():
             first = [int(k) for k in bad.nonzero()[0]]
             raise ValueError(f"{name}{first} is not finite")
-    index = int((quats.square().sum(-1) == 0).nonzero()[0])
-    raise ValueError(f"quats[{index}] is zero: not a rotation")
+    norms = quats.float().square().sum(-1)
+    for bad, what in ((norms == 0, "zero"), (~torch.isfinite(norms), "too large")):
+        if bad.any():
+            index = int(bad.nonzero()[0])
+            raise ValueError(f"quats[{index}] is {what} in single precision: not a rotation")
+    raise ValueError("means, scales or opacities are too large for single precision")

@@ -37,7 +37,8 @@ def rasterization(
     frames = [
         Frame(
             View(
-                k, width, height, near_plane, far_plane, eps2d, radius_clip,
+                k, width, height, float(near_plane), float(far_plane), float(eps2d),
+                float(radius_clip),
                 rasterize_mode == "antialiased", rho_floor, max_alpha,
             )
         )

@@ -67,7 +67,7 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
     zero, least, stop, most = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
     for h in range(m):
         k = read_index(hits + POSITION + 4 * h)
-        q = log2_alpha(squares, hits, h, k)
+        q = log2_alpha(picked, squares, hits, h, k)
         w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
         t = sub(t, w)
         live = greater(t, stop)
@@ -102,7 +102,7 @@ def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, chan
         for b in range(n):
             h = start + b
             k = read_index(hits + POSITION + 4 * h)
-            q = log2_alpha(squares, hits, h, k)
+            q = log2_alpha(picked, squares, hits, h, k)
             w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
             t = sub(t, w)
             live = greater(t, stop)
@@ -146,7 +146,7 @@ def unblend(
 
     Args:
         state: T, rest, gradients of D channels. moments, gradients: tables [16, 8] and
-            [16, 4 or D]. rows: one per picked Gaussian.
+            [16, 4 or 8], or one [16, 16] after the other for D > 8. rows: one per picked Gaussian.
     """
     D = len(channels)
     wide = D > SOME
@@ -175,7 +175,7 @@ def unblend(
         for b in range(n):
             h = start + b
             k = read_index(hits + POSITION + 4 * h)
-            q = log2_alpha(squares, hits, h, k)
+            q = log2_alpha(picked, squares, hits, h, k)
             e = exp2(q)
             a = select(greater_equal(q, least), low(e, most), zero)
             w = mul(a, t)

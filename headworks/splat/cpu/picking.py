@@ -196,9 +196,13 @@ def take_squares(picked, n, squares):
 
 
 @kernel(STRICT)
-def log2_alpha(squares, hits, h, k):
-    """Of hit h, which is the picked Gaussian k."""
+def log2_alpha(picked, squares, hits, h, k):
+    """Of hit h, which is the picked Gaussian k; never above that of its opacity.
+
+    Far from the mean of a long thin Gaussian the quadratic is a small difference of large numbers.
+    """
     at = hits + 4 * h
     value = add(load(squares + k * VEC), spread(at + C0))
     value = fma(lane_x(), spread(at + BX), value)
-    return fma(lane_y(), spread(at + BY), value)
+    value = fma(lane_y(), spread(at + BY), value)
+    return low(value, spread(picked + 5 * PLANE + 4 * k))

@@ -43,7 +43,7 @@ def project(
 
     Args:
         means, quats, scales, opacities: float32 [N, 3], [N, 4], [N, 3], [N].
-        view: float32 [4, 4]. K: float32 [3, 3]. size: (width, height).
+        view: float32 [4, 4]. K: float64 [3, 3]. size: (width, height).
         means2d, conics, opacities2d, depths: float32 outputs [N, 2], [N, 3], [N], [N].
         spans: int32 [N, 4] out, tiles that the box around alpha >= 1/255 touches: first and
             one-past-last in x, then in y; all 0 where culled. radii: int32 [N, 2] out, 0 = culled.

@@ -389,11 +389,13 @@ def project_backward(
             gy = fnma(mul(two, qy), add(d00, d22), gy)
             gz = fnma(mul(two, qz), add(d00, d11), gz)
             along = fma(gw, qw, _dot(gx, gy, gz, qx, qy, qz))
-            scale = select(seen, mul(two, unit), zero)
+            scale = mul(two, unit)
             store_columns(
                 g_quats_at + 16 * i,
-                (mul(scale, fnma(along, qw, gw)), mul(scale, fnma(along, qx, gx)),
-                 mul(scale, fnma(along, qy, gy)), mul(scale, fnma(along, qz, gz))),
+                (select(seen, mul(scale, fnma(along, qw, gw)), zero),
+                 select(seen, mul(scale, fnma(along, qx, gx)), zero),
+                 select(seen, mul(scale, fnma(along, qy, gy)), zero),
+                 select(seen, mul(scale, fnma(along, qz, gz)), zero)),
             )  # fmt: skip
             store(g_opacities_at + 4 * i, select(seen, g_opacity, zero))
         sums = (

@@ -11,14 +11,22 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
 LANES = 16
-_HOST = {name for name, has in llvm.get_host_cpu_features().items() if has}
-_AVX512 = "avx512f" in _HOST
+
+
+def _has(feature):
+    """Whether Numba compiles for a processor with a feature: the host's, unless it was told."""
+    if config.CPU_FEATURES is not None:
+        return f"+{feature}" in config.CPU_FEATURES.split(",")
+    return config.CPU_NAME != "generic" and llvm.get_host_cpu_features().get(feature, False)
+
+
+_AVX512 = _has("avx512f")
 _F32, _I1, _I32, _I64 = ir.FloatType(), ir.IntType(1), ir.IntType(32), ir.IntType(64)
 _VEC, _MASK, _INTS = (ir.VectorType(t, LANES) for t in (_F32, _I1, _I32))
 _BITS = ir.IntType(LANES)
