@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from headworks.errors import WeightsError
 
 SUFFIXES = (".pth", ".safetensors")
 
@@ -33,6 +36,28 @@ def find_file(folder: Path | None, stem: str) -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def best_file(
+    folder: Path | None, files: Mapping[str, str], network: str, release: str
+) -> tuple[str, Path]:
+    """The best checkpoint of a network in a folder: its variant and its file.
+
+    Args:
+        files: variant by published stem, best first. network, release: what the message names.
+
+    Raises:
+        WeightsError: when there is none.
+    """
+    for stem, variant in files.items():
+        path = find_file(folder, stem)
+        if path is not None:
+            return variant, path
+    raise WeightsError(
+        f"{folder or 'no folder of weights'}: no checkpoint of {network}; put one of "
+        f"{', '.join(f'{stem}.pth' for stem in files)} there ({release}), or set "
+        "`matting.backend` to plain"
+    )
 
 
 def file_digest(path: Path) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.errors import WeightsError
-from headworks.networks.files import find_file
+from headworks.networks.files import best_file
 
 if TYPE_CHECKING:
     from headworks.matting.background_matting.network import BackgroundMatting
@@ -35,15 +34,8 @@ def weights_path(folder: Path | None) -> tuple[str, Path]:
     Raises:
         WeightsError: when there is none.
     """
-    for stem, variant in FILES.items():
-        path = find_file(folder, stem)
-        if path is not None:
-            return variant, path
-    raise WeightsError(
-        f"{folder or 'no folder of weights'}: no checkpoint of BackgroundMattingV2; put one of "
-        f"{', '.join(f'{s}.pth' for s in FILES)} there (release v1.0.0 of "
-        "PeterL1n/BackgroundMattingV2, MIT), or set `matting.backend` to plain"
-    )
+    release = "release v1.0.0 of PeterL1n/BackgroundMattingV2, MIT"
+    return best_file(folder, FILES, "BackgroundMattingV2", release)
 
 
 def load(variant: str, path: Path) -> BackgroundMatting:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.errors import WeightsError
-from headworks.networks.files import find_file
+from headworks.networks.files import best_file
 
 if TYPE_CHECKING:
     from headworks.matting.rvm.network import RobustVideoMatting
@@ -26,15 +25,8 @@ def weights_path(folder: Path | None) -> tuple[str, Path]:
     Raises:
         WeightsError: when there is none.
     """
-    for stem, variant in FILES.items():
-        path = find_file(folder, stem)
-        if path is not None:
-            return variant, path
-    raise WeightsError(
-        f"{folder or 'no folder of weights'}: no checkpoint of RobustVideoMatting; put "
-        f"{' or '.join(f'{s}.pth' for s in FILES)} there (release v1.0.0 of "
-        "PeterL1n/RobustVideoMatting, GPL-3.0), or set `matting.backend` to plain"
-    )
+    release = "release v1.0.0 of PeterL1n/RobustVideoMatting, GPL-3.0"
+    return best_file(folder, FILES, "RobustVideoMatting", release)
 
 
 def load(variant: str, path: Path) -> RobustVideoMatting:

@@ -18,7 +18,7 @@ from headworks.splat.cpu.workspace import borrowed
 
 VARIANTS = {"explicit": (project_simd, kernels_simd), "auto": (project, kernels_auto)}
 CHANNELS = (3, 4, 8, 16, 32)  # compiled variants; others are padded with zeros
-GRAIN = 16384  # Gaussians that are worth a thread: to wake one costs 50 to 100 microseconds
+GRAIN = 16384  # Gaussians that are worth waking a thread
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]

@@ -47,9 +47,9 @@ def borrowed(*shape: int) -> Iterator[NDArray[np.float32]]:
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next step instead of returning it to the system.
 
-    A training step frees and asks again for the same tens of megabytes; the page faults are up to
-    a quarter of a small step, in torch's own operators too. HEADWORKS_KEEP_MEMORY=0 leaves malloc
-    as it is; without glibc nothing happens.
+    A training step frees and asks again for the same tens of megabytes, in torch's own operators
+    too, and every fresh page is a fault. HEADWORKS_KEEP_MEMORY=0 leaves malloc as it is; without
+    glibc nothing happens.
     """
     if os.environ.get("HEADWORKS_KEEP_MEMORY", "1") == "0":
         return
