@@ -7,31 +7,70 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.contract import Context, Inputs, Params
+from stages.contract import Context, Inputs
+from stages.training_params import TrainingParams, config_fields, perceptual_assets, perceptual_of
 
 if TYPE_CHECKING:
+    from headworks.avatars.gasp.config import FitConfig
     from headworks.avatars.views import Views
     from headworks.heads.base import HeadModel
     from headworks.tracks import Tracking
 
 
-class FitParams(Params):
+class FitParams(TrainingParams):
     """Section `fit` of params.yaml."""
 
-    uv_size: int = Field(
-        128, ge=16, le=1024, description="texels per side of the Gaussians' UV map"
+    uv_size: int | None = Field(
+        128,
+        ge=16,
+        le=1024,
+        description="texels per side of the avatar's UV map; null: the prior's own (the paper)",
+    )
+    wide_regions: bool = Field(
+        True, description="on that map, scalp, neck and torso get twice the texels per side"
+    )
+    min_per_face: bool = Field(
+        True, description="faces of lips, lids, eyes and mouth that no texel hits get a Gaussian"
+    )
+    paint_unseen: bool = Field(
+        True, description="paint what no picture shows like its surroundings (not in the paper)"
+    )
+    from_scratch: bool = Field(
+        False, description="fit without what the prior has learnt (an ablation)"
     )
     inversion_steps: int = Field(150, ge=0, description="stage 1: steps on the identity code")
+    code_rate: float = Field(2e-2, gt=0, lt=1, description="stage 1: Adam rate of the code")
     decoder_steps: int = Field(200, ge=0, description="stage 2: steps on the decoder")
     decoder_rate: float = Field(2e-3, gt=0, lt=1, description="stage 2: Adam rate of the decoder")
     refine_steps: int = Field(2000, ge=0, description="stage 3: steps on the Gaussians, clips")
     photo_refine_steps: int = Field(400, ge=0, description="stage 3 for photos")
     refine_rate: float = Field(1.0, gt=0, le=10, description="factor on stage 3's Adam rates")
+    views_per_step: int = Field(1, ge=1, le=64, description="pictures per step")
     lambda_prior: float = Field(0.1, ge=0, description="pull to stage 1's outcome, photos")
     clip_lambda_prior: float = Field(0.002, ge=0, description="the same for clips and rigs")
-    lambda_alpha: float = Field(0.1, ge=0, description="weight of the silhouette loss")
-    lambda_mean: float = Field(1e-2, ge=0, description="weight of the displacement regulariser")
-    lambda_scale: float = Field(1e-2, ge=0, description="weight of the scale regulariser")
+    pull_means: float = Field(5.0, ge=0, description="factor on the pull of places")
+    pull_log_scales: float = Field(5.0, ge=0, description="factor on the pull of sizes")
+    pull_quats: float = Field(1.0, ge=0, description="factor on the pull of turns")
+    pull_colors: float = Field(1.0, ge=0, description="factor on the pull of colours")
+    pull_opacities: float = Field(1.0, ge=0, description="factor on the pull of opacities")
+
+
+def assets(params: FitParams) -> dict[str, Path | None]:
+    """The weight files that the perceptual distance depends on."""
+    return perceptual_assets(params)
+
+
+def fit_config(params: FitParams, setting: str) -> FitConfig:
+    """What `fit_avatar` takes for a capture's setting ("photo", "monocular", "multiview")."""
+    from headworks.avatars.gasp.config import FitConfig
+
+    photo = setting == "photo"
+    fields = config_fields(params)
+    for name in ("photo_refine_steps", "clip_lambda_prior"):
+        del fields[name]
+    fields["refine_steps"] = params.photo_refine_steps if photo else params.refine_steps
+    fields["lambda_prior"] = params.lambda_prior if photo else params.clip_lambda_prior
+    return FitConfig(**fields)
 
 
 def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
@@ -51,7 +90,7 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
     from headworks.artifacts import read_meta, write_meta, write_table
     from headworks.avatars import FILE
     from headworks.avatars.gasp.file import load_prior
-    from headworks.avatars.gasp.fit import FitConfig, fit_avatar
+    from headworks.avatars.gasp.fit import fit_avatar
     from headworks.errors import ArtifactError
     from headworks.heads import load_exact
     from headworks.tracks import load_tracking
@@ -69,23 +108,12 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
     head = load_exact(tracking.head, tracking.head_digest, str(inputs["tracking"]))
     setting = read_meta(inputs["ingest"], "capture")["setting"]
     views = training_views(head, tracking, inputs["ingest"], inputs["matting"])
-    photo = setting == "photo"
-    config = FitConfig(
-        uv_size=params.uv_size,
-        inversion_steps=params.inversion_steps,
-        decoder_steps=params.decoder_steps,
-        refine_steps=params.photo_refine_steps if photo else params.refine_steps,
-        decoder_rate=params.decoder_rate,
-        refine_rate=params.refine_rate,
-        lambda_prior=params.lambda_prior if photo else params.clip_lambda_prior,
-        lambda_alpha=params.lambda_alpha,
-        lambda_mean=params.lambda_mean,
-        lambda_scale=params.lambda_scale,
-    )
     prior, binding = load_prior(inputs["prior"] / "prior.safetensors")
+    config, perceptual = fit_config(params, setting), perceptual_of(params)
     avatar, curves = fit_avatar(
-        head, prior, binding, views, setting, config, context.seed, context.progress
-    )
+        head, prior, binding, views, setting, config, context.seed, context.progress,
+        context.scratch, perceptual,
+    )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     facts = avatar.save(out / FILE)
     write_table(out / "curves.parquet", pl.DataFrame([vars(c) for c in curves]))
@@ -96,7 +124,7 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
             **facts,
             "uv_size": params.uv_size,
             "train_views": len(views),
-            "perceptual": "none",
+            "perceptual": perceptual.name if perceptual else "none",
             "train_psnr": curves[-1].psnr if curves else None,
         },
     )

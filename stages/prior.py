@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from stages.contract import Context, Inputs, Params
+from stages.contract import Context, Inputs
+from stages.training_params import TrainingParams, config_fields, perceptual_assets, perceptual_of
 
 if TYPE_CHECKING:
-    from headworks.avatars.binding import Binding
-    from headworks.avatars.gasp.decoder import GaussianPrior
+    from headworks.avatars.gasp.config import PriorConfig
     from headworks.avatars.views import Views
     from headworks.heads.base import HeadModel
     from headworks.tracks import Tracking
 
 
-class PriorParams(Params):
+class PriorParams(TrainingParams):
     """Section `prior` of params.yaml."""
 
     uv_size: int = Field(80, ge=16, le=1024, description="texels per side of the Gaussians' UV map")
+    min_per_face: bool = Field(
+        True, description="faces of lips, lids, eyes and mouth that no texel hits get a Gaussian"
+    )
     code_dim: int = Field(32, ge=2, le=1024, description="size of the identity code (paper: 512)")
     width: int = Field(64, ge=8, le=1024, description="width of the decoder (paper: 256)")
     depth: int = Field(4, ge=1, le=16, description="layers of the decoder's trunk (paper: 6)")
     steps: int = Field(1000, ge=1, description="training steps (paper: 1.56 million)")
-    views_per_step: int = Field(2, ge=1, le=64, description="pictures of one identity per step")
+    people_per_step: int = Field(1, ge=1, le=256, description="identities per step")
+    views_per_step: int = Field(2, ge=1, le=64, description="pictures of each identity per step")
     rate: float = Field(4e-3, gt=0, lt=1, description="Adam rate of decoder and features")
-    code_rate: float = Field(2e-2, gt=0, lt=1, description="Adam rate of the identity codes")
-    lambda_alpha: float = Field(0.1, ge=0, description="weight of the silhouette loss")
-    lambda_mean: float = Field(1e-2, ge=0, description="weight of the displacement regulariser")
-    lambda_scale: float = Field(1e-2, ge=0, description="weight of the scale regulariser")
+    code_rate: float = Field(5e-2, gt=0, lt=1, description="Adam rate of the identity codes")
     lambda_code: float = Field(1e-4, ge=0, description="weight of the identity code's norm")
+    code_std: float = Field(0.1, ge=0, description="standard deviation of the initial codes")
+    feature_std: float = Field(0.1, ge=0, description="the same of the Gaussians' features")
+    template: bool = Field(
+        True, description="train the mean avatar, too; false: it stays grey (an ablation)"
+    )
+    sample_steps: int = Field(
+        500, ge=0, description="steps between grids of sample pictures; 0: none but the last"
+    )
+
+
+def assets(params: PriorParams) -> dict[str, Path | None]:
+    """The weight files that the perceptual distance depends on."""
+    return perceptual_assets(params)
+
+
+def prior_config(params: PriorParams) -> PriorConfig:
+    """What `train_prior` takes."""
+    from headworks.avatars.gasp.config import PriorConfig
+
+    return PriorConfig(**config_fields(params))
 
 
 def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> None:
@@ -49,9 +71,12 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
 
     from headworks.artifacts import write_meta, write_table
     from headworks.avatars.gasp.file import save_prior
-    from headworks.avatars.gasp.prior import PriorConfig, train_prior
+    from headworks.avatars.gasp.prior import train_prior
+    from headworks.avatars.gasp.samples import keep_samples
+    from headworks.avatars.gasp.training import make_surface
     from headworks.errors import ArtifactError
     from headworks.heads import load_exact
+    from headworks.synthetic.film import scratch_folder
     from headworks.tracks import load_truth
 
     torch.set_num_threads(context.threads)
@@ -71,12 +96,19 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
         )
     head = load_exact(*heads.pop(), str(next(iter(members.values()))))
     people = [_load(head, tracks[name], folder) for name, folder in members.items()]
-    config = PriorConfig(**params.model_dump())
-    prior, binding, curves = train_prior(head, people, config, context.seed, context.progress)
-    out.mkdir(parents=True, exist_ok=True)
+    config, perceptual = prior_config(params), perceptual_of(params)
+    with scratch_folder(context.scratch) as scratch:
+        prior, binding, curves = train_prior(
+            head, people, config, context.seed, context.progress, scratch, perceptual
+        )
+        out.mkdir(parents=True, exist_ok=True)
+        for sample in sorted((scratch / "samples").glob("step_*.png")):
+            (out / "samples").mkdir(exist_ok=True)
+            shutil.copy(sample, out / "samples" / sample.name)
     save_prior(out / "prior.safetensors", prior, binding)
     write_table(out / "curves.parquet", pl.DataFrame([vars(c) for c in curves]))
-    _samples(out / "samples.png", head, prior, binding, people)
+    surface = make_surface(head, binding, config, torch.device("cpu"))
+    keep_samples(out / "samples.png", surface, prior, people)
     write_meta(
         out,
         "prior",
@@ -86,7 +118,7 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
             "head_digest": head.digest,
             "members": sorted(members),
             "gaussians": len(binding.faces),
-            "perceptual": "none",
+            "perceptual": perceptual.name if perceptual else "none",
             "psnr": curves[-1].psnr,
         },
     )
@@ -108,29 +140,3 @@ def _load(head: HeadModel, tracking: Tracking, folder: Path) -> Views:
         alpha.reshape(t * c, *alpha.shape[2:]),
         pairs,
     )
-
-
-def _samples(
-    path: Path, head: HeadModel, prior: GaussianPrior, binding: Binding, people: list[Views]
-) -> None:
-    """A grid: upper row the rendered person, lower row what the prior makes of its code."""
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from headworks.avatars.binding import gaussian_frames, place
-    from headworks.avatars.views import splat_view
-    from headworks.images import to_uint8
-
-    white = torch.ones(3)
-    columns = []
-    with torch.no_grad():
-        for j, views in enumerate(people[:8]):
-            index = len(views) // 2
-            frames = gaussian_frames(views.vertices[views.times[index]], head.faces, binding)
-            local = prior.decode(prior.codes[j])
-            pred, _ = splat_view(
-                place(local, frames), views.viewmats[index], views.Ks[index], views.size, white
-            )
-            columns.append(np.concatenate([views.target(index, white)[0].numpy(), pred.numpy()]))
-    Image.fromarray(to_uint8(np.concatenate(columns, 1))).save(path)

@@ -18,10 +18,12 @@ from headworks.avatars.binding import (
     place,
     refine,
 )
+from headworks.avatars.gasp.config import FitConfig, PriorConfig
 from headworks.avatars.gasp.decoder import FEATURE_DIM, GaussianDecoder, GaussianPrior
 from headworks.avatars.gasp.file import load_prior, save_prior
-from headworks.avatars.gasp.fit import FitConfig, fit_avatar
-from headworks.avatars.gasp.prior import PriorConfig, displacement_weights, train_prior
+from headworks.avatars.gasp.fit import fit_avatar
+from headworks.avatars.gasp.prior import train_prior
+from headworks.avatars.gasp.training import displacement_weights
 from headworks.avatars.losses import prior_distance
 from headworks.avatars.views import make_views, splat_view
 from headworks.cameras import intrinsics, orbit
@@ -30,17 +32,16 @@ from headworks.geometry import axis_angle_to_matrix, quat_to_matrix
 from headworks.heads.base import HeadPose
 from headworks.images import to_uint8
 from headworks.tracks import Tracking
+from stages.fit import FitParams, fit_config
+from stages.prior import PriorParams, prior_config
 from tests.toyhead import toy_head
 
 SIZE = 48
 PRIOR = PriorConfig(
-    uv_size=24, code_dim=4, width=16, depth=2, steps=160, views_per_step=2, rate=5e-3,
-    code_rate=2e-2, lambda_alpha=0.1, lambda_mean=1e-2, lambda_scale=1e-2, lambda_code=1e-4,
+    uv_size=24, code_dim=4, width=16, depth=2, steps=120, views_per_step=2, rate=5e-3,
 )  # fmt: skip
 FIT = FitConfig(
     uv_size=32, inversion_steps=60, decoder_steps=20, refine_steps=60, decoder_rate=5e-4,
-    refine_rate=1.0,
-    lambda_prior=0.1, lambda_alpha=0.1, lambda_mean=1e-2, lambda_scale=1e-2,
 )  # fmt: skip
 
 
@@ -254,3 +255,9 @@ def test_a_foreign_file_is_not_an_avatar(tmp_path):
     path.write_bytes(b"not an avatar at all")
     with pytest.raises(ArtifactError, match="not a readable avatar"):
         load_bound_avatar(path)
+
+
+def test_the_library_and_params_yaml_have_the_same_defaults():
+    assert prior_config(PriorParams()) == PriorConfig()
+    assert fit_config(FitParams(), "monocular") == FitConfig(lambda_prior=0.002)
+    assert fit_config(FitParams(), "photo") == FitConfig(refine_steps=400)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -10,26 +13,69 @@ from headworks.avatars.binding import LocalGaussians
 LAMBDA_SSIM = 0.2  # 3D Gaussian Splatting; GASP equation (5) does not publish its weights
 PRIOR_WEIGHTS = (5.0, 5.0, 1.0, 1.0, 1.0)  # means, log_scales, quats, colors, opacities
 """Shape is held more than colour: a person's colours are seldom those of synthetic people."""
-SCALP_DISPLACEMENT_WEIGHT = 0.01  # GASP equation (6)
-INNER_DISPLACEMENT_WEIGHT = 30.0
-"""Eyes and teeth stay where they are, or they would show through closed lids and lips."""
 
 
-def image_loss(pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """0.8 L1 + 0.2 (1 - SSIM).
+@dataclass(frozen=True)
+class ImageLoss:
+    """lambda_1 L1 + lambda_ssim (1 - SSIM) + lambda_alpha |A - A'| + lambda_p perceptual.
+
+    Attributes:
+        l1, ssim, alpha, perceptual: the weights. distance: perceptual distance of two images
+            [1, 3, H, W] in [0, 1]: LPIPS, or its substitute (`headworks.metrics.perceptual`).
+
+    Source: GASP equation (5); 3D Gaussian Splatting equation (7) for the first two weights.
+    """
+
+    l1: float = 1 - LAMBDA_SSIM
+    ssim: float = LAMBDA_SSIM
+    alpha: float = 0.1
+    perceptual: float = 0.0
+    distance: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __call__(
+        self,
+        pred: Tensor,
+        pred_alpha: Tensor,
+        target: Tensor,
+        alpha: Tensor,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of one picture.
+
+        Args:
+            pred, target: [H, W, 3] in [0, 1]. pred_alpha, alpha: [H, W].
+            weight: [H, W] of the L1 term, mean about 1.
+        """
+        loss = image_loss(pred, target, weight, self.l1, self.ssim)
+        loss = loss + self.alpha * (pred_alpha - alpha).abs().mean()
+        if self.perceptual and self.distance is not None:
+            images = (x.permute(2, 0, 1)[None] for x in (pred, target))
+            loss = loss + self.perceptual * self.distance(*images)
+        return loss
+
+
+def image_loss(
+    pred: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    lambda_l1: float = 1 - LAMBDA_SSIM,
+    lambda_ssim: float = LAMBDA_SSIM,
+) -> Tensor:
+    """0.8 L1 + 0.2 (1 - SSIM), if not told otherwise.
 
     Args:
         pred, target: [H, W, 3] in [0, 1]. weight: [H, W] of the L1 term, mean about 1.
 
-    Source: 3D Gaussian Splatting equation (7); GASP equation (5) without LPIPS, for which weights
-        must be at hand.
+    Source: 3D Gaussian Splatting equation (7).
     """
     from headworks.metrics.ssim import ssim_3dgs
 
     difference = (pred - target).abs()
     l1 = difference.mean() if weight is None else (difference * weight[..., None]).mean()
+    if not lambda_ssim:
+        return lambda_l1 * l1
     ssim = ssim_3dgs(pred.permute(2, 0, 1)[None], target.permute(2, 0, 1)[None])
-    return (1 - LAMBDA_SSIM) * l1 + LAMBDA_SSIM * (1 - ssim)
+    return lambda_l1 * l1 + lambda_ssim * (1 - ssim)
 
 
 def geometry_regulariser(
@@ -42,7 +88,8 @@ def geometry_regulariser(
     """Keep Gaussians near their triangle and not much larger than their texel.
 
     Args:
-        displacement_weight: [N], see `headworks.avatars.gasp.prior.displacement_weights`.
+        local: raw Gaussians [N, .], or of several people [B, N, .].
+        displacement_weight: [N], see `headworks.avatars.gasp.training.displacement_weights`.
         scale_limit: [N, 1] log scale from which on size costs.
 
     Source: GASP equation (6); the hinge leaves texel-sized Gaussians free.
@@ -52,8 +99,10 @@ def geometry_regulariser(
     return lambda_mean * displacement + lambda_scale * excess
 
 
-def prior_distance(local: LocalGaussians, anchor: LocalGaussians) -> Tensor:
+def prior_distance(
+    local: LocalGaussians, anchor: LocalGaussians, weights: Sequence[float] = PRIOR_WEIGHTS
+) -> Tensor:
     """Weighted mean squared distance to the anchor, summed over the attributes (GASP L_prior)."""
     return torch.stack(
-        [weight * (a - b).square().mean() for weight, a, b in zip(PRIOR_WEIGHTS, local, anchor)]
+        [weight * (a - b).square().mean() for weight, a, b in zip(weights, local, anchor)]
     ).sum()

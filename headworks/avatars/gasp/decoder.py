@@ -46,18 +46,18 @@ class GaussianDecoder(nn.Module):
                 layer.parametrizations.weight.original0.mul_(OUTPUT_GAIN)
                 layer.bias.zero_()
 
-    def forward(self, features: Tensor, code: Tensor) -> LocalGaussians:
-        """Offsets to the template.
+    def forward(self, features: Tensor, codes: Tensor) -> LocalGaussians:
+        """Offsets to the template, for one person or several at once.
 
         Args:
-            features: [N, 8]. code: [code_dim].
+            features: [N, 8]. codes: [code_dim], or [B, code_dim].
 
         Returns:
-            Raw offsets, each [N, .].
+            Raw offsets, each [N, .], or [B, N, .].
         """
         weight, bias = self.first.weight, self.first.bias
-        once = weight[:, FEATURE_DIM:] @ code + bias
-        x = torch.relu(features @ weight[:, :FEATURE_DIM].T + once)
+        once = codes @ weight[:, FEATURE_DIM:].T + bias
+        x = torch.relu(features @ weight[:, :FEATURE_DIM].T + once[..., None, :])
         for layer in self.trunk:
             x = torch.relu(layer(x))
         out = {name: self.head[name](torch.relu(self.branch[name](x))) for name in BRANCHES}
@@ -66,7 +66,7 @@ class GaussianDecoder(nn.Module):
             out["log_scales"],
             out["quats"],
             out["colors"],
-            out["opacities"][:, 0],
+            out["opacities"][..., 0],
         )
 
 
@@ -76,7 +76,8 @@ class GaussianPrior(nn.Module):
     Args:
         template: raw Gaussians of the mean avatar. people: number of training identities.
         code_dim, width, depth: see `GaussianDecoder`.
-        rng_seed: seeds the codes and features, both N(0, 0.1^2).
+        rng_seed: seeds decoder, codes and features. code_std, feature_std: standard deviation of
+            the initial codes and features.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class GaussianPrior(nn.Module):
         width: int,
         depth: int,
         rng_seed: int,
+        code_std: float = 0.1,
+        feature_std: float = 0.1,
     ) -> None:
         super().__init__()
         rng = torch.Generator().manual_seed(rng_seed)
@@ -95,11 +98,18 @@ class GaussianPrior(nn.Module):
             self.decoder = GaussianDecoder(code_dim, width, depth)
         self.template = nn.ParameterDict({k: v.clone() for k, v in template._asdict().items()})
         self.features = nn.Parameter(
-            0.1 * torch.randn(len(template.means), FEATURE_DIM, generator=rng)
+            feature_std * torch.randn(len(template.means), FEATURE_DIM, generator=rng)
         )
-        self.codes = nn.Parameter(0.1 * torch.randn(people, code_dim, generator=rng))
+        self.codes = nn.Parameter(code_std * torch.randn(people, code_dim, generator=rng))
 
-    def decode(self, code: Tensor) -> LocalGaussians:
-        """Raw Gaussians [N, .] of the identity code [code_dim]: template + decoder."""
-        offsets = self.decoder(self.features, code)
+    def decode(self, codes: Tensor) -> LocalGaussians:
+        """Raw Gaussians of identity codes: template + decoder.
+
+        Args:
+            codes: [code_dim], or [B, code_dim].
+
+        Returns:
+            Raw Gaussians [N, .], or [B, N, .].
+        """
+        offsets = self.decoder(self.features, codes)
         return LocalGaussians(*(self.template[k] + v for k, v in offsets._asdict().items()))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,49 +12,103 @@ from torch import Tensor
 
 from headworks.avatars.avatar import BoundAvatar
 from headworks.avatars.binding import (
+    FINE_REGIONS,
     WIDE_REGIONS,
     Binding,
     LocalGaussians,
     bind_uv,
     inherit,
+    initial_gaussians,
     refine,
 )
+from headworks.avatars.gasp.checkpoint import Checkpoints, as_plan
+from headworks.avatars.gasp.config import FitConfig
 from headworks.avatars.gasp.decoder import GaussianPrior
-from headworks.avatars.gasp.prior import (
-    TEMPLATE_RATES,
+from headworks.avatars.gasp.prior import image_losses
+from headworks.avatars.gasp.training import (
     Curve,
-    displacement_weights,
-    rate_factor,
-    scale_limit,
-    view_loss,
+    Order,
+    Surface,
+    Training,
+    choose_device,
+    fingerprint,
+    make_surface,
+    picture_loss,
+    regulariser,
 )
 from headworks.avatars.gasp.unseen import fill_unseen
-from headworks.avatars.losses import geometry_regulariser, prior_distance
-from headworks.avatars.views import Views, shuffled_forever
+from headworks.avatars.losses import prior_distance
+from headworks.avatars.views import Views
 from headworks.heads.base import HeadModel
-from headworks.seeds import generator
+from headworks.metrics.perceptual import PerceptualDistance
+from headworks.seeds import derive_seed, generator
 
-CODE_RATE = 2e-2  # Adam at 2e-4 would move a code by no more than 0.1 in 500 steps
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Numbers of the fit; every field is described in `stages.fit.FitParams`."""
-
-    uv_size: int
-    inversion_steps: int
-    decoder_steps: int
-    refine_steps: int
-    decoder_rate: float
-    refine_rate: float
-    lambda_prior: float
-    lambda_alpha: float
-    lambda_mean: float
-    lambda_scale: float
+STAGES = ("inversion", "decoder", "refinement")
+FROM_SCRATCH = "from_scratch"
+"""What the curves call the first two stages where there is no prior."""
 
 
-class _Trainer:
-    """The loop that the three stages share: pick a view, loss, one Adam step, curve."""
+def fit_avatar(
+    head: HeadModel,
+    prior: GaussianPrior,
+    binding: Binding,
+    views: Views,
+    setting: str,
+    config: FitConfig,
+    seed: int,
+    progress: Callable[[float, str], None],
+    scratch: Path | None = None,
+    perceptual: PerceptualDistance | None = None,
+) -> tuple[BoundAvatar, list[Curve]]:
+    """Fit a subject.
+
+    Stage 1 optimises the identity code, stage 2 the decoder, stage 3 the raw Gaussians (on the
+    finer UV map of `config.uv_size`, if any); stages 2 and 3 stay near the outcome of stage 1,
+    which holds what no picture shows; with `config.paint_unseen`, what stays unseen is put back
+    and painted like its surroundings. A stage of no steps is left out. With
+    `config.from_scratch` the prior lends nothing but the sizes of its network: template, features,
+    code and decoder start anew and learn together during the steps of stages 1 and 2.
+
+    Args:
+        head: the head model of prior and tracking. prior, binding: from `train_prior`.
+        views: the training pictures. setting: "photo", "monocular" or "multiview".
+        seed: seeds view order and backgrounds. progress: called with (fraction, message).
+        scratch: folder that outlives a kill: checkpoints, from which a fit goes on.
+        perceptual: LPIPS, or None for its substitute; used where `config.lambda_lpips` is not 0.
+
+    Returns:
+        The avatar and the training curves of the stages.
+
+    Source: GASP section 3.5.
+    """
+    fit = _Fit(head, views, config, seed, progress, scratch, perceptual)
+    fine = _final_binding(head, binding, config)
+    if config.from_scratch:
+        raw, anchor = fit.from_scratch(prior, fine)
+    else:
+        raw, anchor = fit.with_prior(prior, binding, fine)
+    raw = fit.refine(raw, anchor, fine)
+    final = raw.detach()
+    if config.paint_unseen:
+        final = fill_unseen(head, final, anchor, fine, views)
+    avatar = BoundAvatar(head, views.tracking.identity, final, fine, method="gasp", setting=setting)
+    return avatar, fit.curves
+
+
+def _final_binding(head: HeadModel, binding: Binding, config: FitConfig) -> Binding:
+    """Where the avatar's Gaussians sit: as the prior's, or on a UV map of their own."""
+    if config.uv_size is None:
+        return binding
+    return bind_uv(
+        head,
+        config.uv_size,
+        FINE_REGIONS if config.min_per_face else (),
+        WIDE_REGIONS if config.wide_regions else (),
+    )
+
+
+class _Fit:
+    """One subject's pictures, losses, curves and checkpoints, which the stages share."""
 
     def __init__(
         self,
@@ -63,123 +117,125 @@ class _Trainer:
         config: FitConfig,
         seed: int,
         progress: Callable[[float, str], None],
+        scratch: Path | None,
+        perceptual: PerceptualDistance | None,
     ) -> None:
-        self.head, self.views, self.config, self.progress = head, views, config, progress
-        self.rng = generator(seed, "fit backgrounds")
-        self.order = shuffled_forever(len(views), generator(seed, "fit views"))
-        self.curves: list[Curve] = []
+        self.head, self.views, self.config, self.seed = head, views, config, seed
+        self.progress = progress
+        self.device = choose_device(config.device)
+        self.losses = image_losses(config, perceptual, self.device)
         self.total = config.inversion_steps + config.decoder_steps + config.refine_steps
         self.done = 0
+        self.curves: list[Curve] = []
+        plan = as_plan(config=config, seed=seed, head=head.digest, views=fingerprint(views))
+        self.checkpoints = Checkpoints(scratch, plan)
+
+    def with_prior(
+        self, prior: GaussianPrior, binding: Binding, fine: Binding
+    ) -> tuple[LocalGaussians, LocalGaussians]:
+        """Stages 1 and 2: raw Gaussians on the final binding, and stage 1's outcome there."""
+        c = self.config
+        prior = copy.deepcopy(prior).to(self.device)
+        prior.requires_grad_(False)
+        code = torch.nn.Parameter(prior.codes.mean(0))
+        surface = self.surface(binding)
+        self.run(
+            "inversion", c.inversion_steps, [({"code": code}, c.code_rate)],
+            lambda: prior.decode(code), surface,
+        )  # fmt: skip
+        code.requires_grad_(False)
+        anchor = prior.decode(code).detach()
+        prior.decoder.requires_grad_(True)
+        self.run(
+            "decoder", c.decoder_steps, [(dict(prior.decoder.named_parameters()), c.decoder_rate)],
+            lambda: prior.decode(code), surface, anchor,
+        )  # fmt: skip
+        start = prior.decode(code).detach()
+        start, anchor = (LocalGaussians(*(x.cpu() for x in g)) for g in (start, anchor))
+        if c.uv_size is None:
+            return start, anchor
+        link = refine(self.head, binding, fine)
+        return inherit(start, *link), inherit(anchor, *link)
+
+    def from_scratch(
+        self, sizes: GaussianPrior, fine: Binding
+    ) -> tuple[LocalGaussians, LocalGaussians]:
+        """What takes the place of stages 1 and 2 where there is no prior."""
+        c, network = self.config, sizes.decoder
+        new = GaussianPrior(
+            initial_gaussians(self.head, fine), 1, network.code_dim, network.width, network.depth,
+            derive_seed(self.seed, "fit from scratch"),
+        ).to(self.device)  # fmt: skip
+        rates = c.template_rates()
+        groups: list[tuple[Mapping[str, Tensor], float]] = [
+            ({name: new.template[name]}, rate) for name, rate in rates.items()
+        ]
+        rest = {"features": new.features, **dict(new.decoder.named_parameters())}
+        groups += [(rest, c.decoder_rate), ({"codes": new.codes}, c.code_rate)]
+        self.run(
+            FROM_SCRATCH, c.inversion_steps + c.decoder_steps, groups,
+            lambda: new.decode(new.codes[0]), self.surface(fine),
+        )  # fmt: skip
+        start = LocalGaussians(*(x.cpu() for x in new.decode(new.codes[0]).detach()))
+        return start, start
+
+    def refine(
+        self, start: LocalGaussians, anchor: LocalGaussians, binding: Binding
+    ) -> LocalGaussians:
+        """Stage 3: the raw Gaussians themselves."""
+        c = self.config
+        raw = LocalGaussians(*(torch.nn.Parameter(x.clone().to(self.device)) for x in start))
+        held = LocalGaussians(*(x.to(self.device) for x in anchor))
+        rates = c.template_rates()
+        self.run(
+            "refinement",
+            c.refine_steps,
+            [({name: x}, c.refine_rate * rates[name]) for name, x in raw._asdict().items()],
+            lambda: raw,
+            self.surface(binding),
+            None if c.from_scratch else held,
+        )
+        return LocalGaussians(*(x.detach().cpu() for x in raw))
+
+    def surface(self, binding: Binding) -> Surface:
+        """The mesh under a binding, on the device."""
+        return make_surface(self.head, binding, self.config, self.device)
 
     def run(
         self,
         stage: str,
         steps: int,
-        groups: list[dict[str, object]],
+        groups: Sequence[tuple[Mapping[str, Tensor], float]],
         current: Callable[[], LocalGaussians],
-        binding: Binding,
-        penalty: Callable[[LocalGaussians], Tensor],
+        surface: Surface,
+        anchor: LocalGaussians | None = None,
     ) -> None:
         """`steps` Adam steps on `groups`; `current` gives the Gaussians of this moment."""
         if not steps:
             return
-        adam = torch.optim.Adam(groups, eps=1e-15)
-        base = [g["lr"] for g in adam.param_groups]
-        weights = displacement_weights(self.head, binding)
-        limit = scale_limit(self.head, binding)
-        c = self.config
-        recent: list[tuple[float, float]] = []
-        for step in range(steps):
-            for group, lr in zip(adam.param_groups, base):
-                group["lr"] = lr * rate_factor(step, steps)
+        c, count = self.config, self.config.views_per_step
+        early, late = self.losses
+        order = Order(len(self.views), self.seed, "fit views", stage)
+
+        def loss_at(step: int) -> tuple[Tensor, float]:
+            image = early if step < c.lpips_from * steps else late
             local = current()
-            index = next(self.order)
-            background = torch.from_numpy(self.rng.random(3, dtype=np.float32))
-            loss, psnr = view_loss(
-                self.head, binding, local, self.views, index, background, c.lambda_alpha
-            )
-            loss = loss + geometry_regulariser(local, weights, limit, c.lambda_mean, c.lambda_scale)
-            loss = loss + penalty(local)
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            recent.append((float(loss.detach()), psnr))
-            if len(recent) == 20 or step + 1 == steps:
-                mean = np.mean(recent, 0)
-                self.curves.append(Curve(stage, step + 1, float(mean[0]), float(mean[1])))
-                recent.clear()
-                self.progress(
-                    (self.done + step + 1) / self.total, f"{stage} {step + 1}, {mean[1]:.1f} dB"
-                )
+            loss = regulariser(surface, local, c)
+            if anchor is not None and c.lambda_prior:
+                loss = loss + c.lambda_prior * prior_distance(local, anchor, c.pulls())
+            rng = generator(self.seed, "fit backgrounds", stage, step)
+            backgrounds = torch.from_numpy(rng.random((count, 3), dtype=np.float32))
+            quality = 0.0
+            for i, background in enumerate(backgrounds):
+                index = order[step * count + i]
+                term, psnr = picture_loss(surface, local, self.views, index, background, image)
+                loss, quality = loss + term / count, quality + psnr / count
+            return loss, quality
+
+        def report(share: float, text: str) -> None:
+            self.progress((self.done + share * steps) / self.total, text)
+
+        training = Training(stage, steps, groups, c, self.checkpoints)
+        training.run(loss_at, report)
+        self.curves += training.curves()
         self.done += steps
-
-
-def fit_avatar(
-    head: HeadModel,
-    prior: GaussianPrior,
-    prior_binding: Binding,
-    views: Views,
-    setting: str,
-    config: FitConfig,
-    seed: int,
-    progress: Callable[[float, str], None],
-) -> tuple[BoundAvatar, list[Curve]]:
-    """Fit a subject.
-
-    Stage 1 optimises the identity code, stage 2 the decoder, stage 3 the raw Gaussians, on the
-    finer UV map of `config.uv_size`; stages 2 and 3 stay near the outcome of stage 1, which holds
-    what no picture shows; what stays unseen is put back and painted like its surroundings.
-
-    Args:
-        head: the head model of prior and tracking. prior, prior_binding: from `train_prior`.
-        views: the training pictures. setting: "photo", "monocular" or "multiview".
-        seed: seeds view order and backgrounds. progress: called with (fraction, message).
-
-    Returns:
-        The avatar and the training curves of the three stages.
-
-    Source: GASP section 3.5.
-    """
-    prior = copy.deepcopy(prior)
-    prior.requires_grad_(False)
-    code = torch.nn.Parameter(prior.codes.mean(0))
-    trainer = _Trainer(head, views, config, seed, progress)
-    trainer.run(
-        "inversion",
-        config.inversion_steps,
-        [{"params": [code], "lr": CODE_RATE}],
-        lambda: prior.decode(code),
-        prior_binding,
-        lambda local: local.means.new_zeros(()),
-    )
-    code = torch.nn.Parameter(code.detach(), requires_grad=False)
-    anchor = prior.decode(code).detach()
-    prior.decoder.requires_grad_(True)
-    trainer.run(
-        "decoder",
-        config.decoder_steps,
-        [{"params": list(prior.decoder.parameters()), "lr": config.decoder_rate}],
-        lambda: prior.decode(code),
-        prior_binding,
-        lambda local: config.lambda_prior * prior_distance(local, anchor),
-    )
-    start = prior.decode(code).detach()
-    fine = bind_uv(head, config.uv_size, doubled_regions=WIDE_REGIONS)
-    link = refine(head, prior_binding, fine)
-    fine_anchor = inherit(anchor, *link)
-    raw = LocalGaussians(*(torch.nn.Parameter(x.clone()) for x in inherit(start, *link)))
-    trainer.run(
-        "refinement",
-        config.refine_steps,
-        [
-            {"params": [x], "lr": config.refine_rate * TEMPLATE_RATES[name]}
-            for name, x in raw._asdict().items()
-        ],
-        lambda: raw,
-        fine,
-        lambda local: config.lambda_prior * prior_distance(local, fine_anchor),
-    )
-    fitted = raw.detach()
-    final = fill_unseen(head, fitted, fine_anchor, fine, views)
-    avatar = BoundAvatar(head, views.tracking.identity, final, fine, method="gasp", setting=setting)
-    return avatar, trainer.curves

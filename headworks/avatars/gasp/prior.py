@@ -3,98 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from headworks.avatars.binding import (
+    FINE_REGIONS,
     Binding,
     LocalGaussians,
     bind_uv,
-    gaussian_frames,
     initial_gaussians,
-    place,
 )
+from headworks.avatars.gasp.checkpoint import Checkpoints, as_plan
+from headworks.avatars.gasp.config import PriorConfig, TrainingConfig
 from headworks.avatars.gasp.decoder import GaussianPrior
-from headworks.avatars.losses import (
-    INNER_DISPLACEMENT_WEIGHT,
-    SCALP_DISPLACEMENT_WEIGHT,
-    geometry_regulariser,
-    image_loss,
+from headworks.avatars.gasp.samples import keep_samples
+from headworks.avatars.gasp.training import (
+    Curve,
+    Order,
+    RowAdam,
+    Training,
+    choose_device,
+    fingerprint,
+    make_surface,
+    picture_loss,
+    regulariser,
 )
-from headworks.avatars.views import Views, shuffled_forever, splat_view
+from headworks.avatars.losses import ImageLoss
+from headworks.avatars.views import Views
 from headworks.heads.base import HeadModel
+from headworks.metrics.perceptual import PerceptualDistance, substitute
 from headworks.seeds import derive_seed, generator
 
-TEMPLATE_RATES = {
-    "means": 4e-3,
-    "log_scales": 5e-3,
-    "quats": 2e-3,
-    "colors": 2e-2,
-    "opacities": 2e-2,
-}
-"""Adam rates of raw Gaussians, in triangle units and logits."""
-SCALE_ROOM = 2.5
-DECAY_FROM, DECAY_TO = 0.7, 0.1
-"""The rate is constant, then falls exponentially to DECAY_TO after this share of the steps."""
+
+def bind_prior(head: HeadModel, config: PriorConfig) -> Binding:
+    """Where the prior's Gaussians sit: one per covered texel, and more with `min_per_face`."""
+    return bind_uv(head, config.uv_size, FINE_REGIONS if config.min_per_face else ())
 
 
-@dataclass(frozen=True)
-class PriorConfig:
-    """Numbers of the prior; every field is described in `stages.prior.PriorParams`."""
-
-    uv_size: int
-    code_dim: int
-    width: int
-    depth: int
-    steps: int
-    views_per_step: int
-    rate: float
-    code_rate: float
-    lambda_alpha: float
-    lambda_mean: float
-    lambda_scale: float
-    lambda_code: float
+def image_losses(
+    config: TrainingConfig, perceptual: PerceptualDistance | None, device: torch.device
+) -> tuple[ImageLoss, ImageLoss]:
+    """Equation (5) without and with its perceptual term, which joins in later."""
+    plain = ImageLoss(config.lambda_l1, config.lambda_ssim, config.lambda_alpha)
+    if not config.lambda_lpips:
+        return plain, plain
+    distance = (perceptual or substitute()).to(device)
+    weights = (config.lambda_l1, config.lambda_ssim, config.lambda_alpha, config.lambda_lpips)
+    return plain, ImageLoss(*weights, distance)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One point of a training curve."""
+class _Batches:
+    """Who and what each step shows; every rank draws the same and keeps its share.
 
-    stage: str
-    step: int
-    loss: float
-    psnr: float
+    Args:
+        people: pictures per person.
+    """
 
+    def __init__(self, counts: list[int], config: PriorConfig, seed: int) -> None:
+        self._config, self._seed, self._people = config, seed, len(counts)
+        self._order = Order(len(counts), seed, "prior people")
+        self._views = [Order(n, seed, "prior views", i) for i, n in enumerate(counts)]
 
-def rate_factor(step: int, steps: int) -> float:
-    """Learning-rate factor at a step: 1, then exponentially down to DECAY_TO."""
-    share = (step / max(steps, 1) - DECAY_FROM) / (1 - DECAY_FROM)
-    return float(DECAY_TO ** min(max(share, 0.0), 1.0))
+    def people(self, step: int) -> list[int]:
+        """Persons of a step, a person perhaps twice."""
+        k = self._config.people_per_step
+        return [self._order[step * k + i] for i in range(k)]
 
-
-def displacement_weights(head: HeadModel, binding: Binding) -> Tensor:
-    """[N]: how strongly each Gaussian is held on the mesh; weakly where hair leaves it."""
-    weights = torch.ones(len(binding.faces))
-    weights[head.region_faces("scalp")[binding.faces]] = SCALP_DISPLACEMENT_WEIGHT
-    inner = head.region_faces("eyes", "teeth", "tongue", "mouth_inner")[binding.faces]
-    weights[inner] = INNER_DISPLACEMENT_WEIGHT
-    return weights
-
-
-def scale_limit(head: HeadModel, binding: Binding) -> Tensor:
-    """[N, 1]: log scale of a Gaussian SCALE_ROOM times the size of its texel."""
-    start = initial_gaussians(head, binding).log_scales
-    return start.max(1, keepdim=True).values + float(np.log(SCALE_ROOM))
-
-
-def psnr_of(pred: Tensor, target: Tensor) -> float:
-    """PSNR in dB of two images in [0, 1], without gradient."""
-    mse = float((pred.detach().clamp(0, 1) - target).square().mean())
-    return float(10 * np.log10(1 / max(mse, 1e-10)))
+    def views(self, step: int, slot: int) -> tuple[int, list[int], np.ndarray]:
+        """Person, pictures and backgrounds [views, 3] of one slot of a step."""
+        place = step * self._config.people_per_step + slot
+        person, count = self._order[place], self._config.views_per_step
+        visit = place // self._people
+        order = self._views[person]
+        rng = generator(self._seed, "prior backgrounds", place)
+        indices = [order[visit * count + i] for i in range(count)]
+        return person, indices, rng.random((count, 3), dtype=np.float32)
 
 
 def train_prior(
@@ -103,6 +89,8 @@ def train_prior(
     config: PriorConfig,
     seed: int,
     progress: Callable[[float, str], None],
+    scratch: Path | None = None,
+    perceptual: PerceptualDistance | None = None,
 ) -> tuple[GaussianPrior, Binding, list[Curve]]:
     """Train template, features, codes and decoder on rendered people.
 
@@ -110,13 +98,17 @@ def train_prior(
         head: the head model of all people. people: one `Views` per identity, with exact tracking.
         seed: seeds codes, features, view order and backgrounds.
         progress: called with (fraction, message).
+        scratch: folder that outlives a kill: checkpoints, from which a training goes on to the
+            very same result, and sample grids while it trains.
+        perceptual: LPIPS, or None for its substitute; used where `config.lambda_lpips` is not 0.
 
     Returns:
-        The prior, its binding, and the training curve.
+        The prior (on the CPU), its binding, and the training curve.
 
     Source: GASP section 3.4; several views of one identity share one evaluation of the decoder.
     """
-    binding = bind_uv(head, config.uv_size)
+    device = choose_device(config.device)
+    binding = bind_prior(head, config)
     prior = GaussianPrior(
         initial_gaussians(head, binding),
         len(people),
@@ -124,76 +116,54 @@ def train_prior(
         config.width,
         config.depth,
         derive_seed(seed, "prior init"),
-    )
-    groups: list[dict[str, Any]] = [
-        {"params": [prior.template[k]], "lr": lr} for k, lr in TEMPLATE_RATES.items()
+        config.code_std,
+        config.feature_std,
+    ).to(device)
+    prior.template.requires_grad_(config.template)
+    surface = make_surface(head, binding, config, device)
+    early, late = image_losses(config, perceptual, device)
+    batches = _Batches([len(views) for views in people], config, seed)
+
+    def loss_at(step: int) -> tuple[Tensor, float]:
+        image = early if step < config.lpips_from * config.steps else late
+        slots = [batches.views(step, i) for i in range(config.people_per_step)]
+        codes = prior.codes[torch.tensor([person for person, _, _ in slots], device=device)]
+        batch = prior.decode(codes)
+        loss = regulariser(surface, batch, config)
+        loss = loss + config.lambda_code * codes.square().sum(-1).mean()
+        total, quality = loss, 0.0
+        share = 1 / (config.people_per_step * config.views_per_step)
+        for local, (person, indices, backgrounds) in zip(zip(*(x.unbind() for x in batch)), slots):
+            for index, background in zip(indices, torch.from_numpy(backgrounds)):
+                term, psnr = picture_loss(
+                    surface, LocalGaussians(*local), people[person], index, background, image
+                )
+                total = total + share * term
+                quality += share * psnr
+        return total, quality
+
+    def used(step: int) -> Tensor:
+        return torch.tensor(sorted(set(batches.people(step))), device=device)
+
+    def watch(step: int) -> None:
+        if scratch is not None and config.sample_steps and step % config.sample_steps == 0:
+            keep_samples(scratch / "samples" / f"step_{step:07d}.png", surface, prior, people)
+
+    rates = config.template_rates()
+    network = {f"decoder.{k}": v for k, v in prior.decoder.named_parameters()}
+    groups: list[tuple[dict[str, Tensor], float]] = [
+        ({f"template.{k}": prior.template[k]}, rates[k]) for k in rates if config.template
     ]
-    groups.append({"params": [*prior.decoder.parameters(), prior.features], "lr": config.rate})
-    groups.append({"params": [prior.codes], "lr": config.code_rate})
-    base = [g["lr"] for g in groups]
-    adam = torch.optim.Adam(groups, eps=1e-15)
-    weights, limit = displacement_weights(head, binding), scale_limit(head, binding)
-    rng = generator(seed, "prior views")
-    orders = [
-        shuffled_forever(len(p), generator(seed, "prior views", i)) for i, p in enumerate(people)
-    ]
-    person_order = shuffled_forever(len(people), rng)
-    curves: list[Curve] = []
-    recent: list[tuple[float, float]] = []
-    for step in range(config.steps):
-        for group, lr in zip(adam.param_groups, base):
-            group["lr"] = lr * rate_factor(step, config.steps)
-        j = next(person_order)
-        views = people[j]
-        local = prior.decode(prior.codes[j])
-        loss = geometry_regulariser(local, weights, limit, config.lambda_mean, config.lambda_scale)
-        loss = loss + config.lambda_code * prior.codes[j].square().sum()
-        quality = 0.0
-        for _ in range(config.views_per_step):
-            index = next(orders[j])
-            background = torch.from_numpy(rng.random(3, dtype=np.float32))
-            term, psnr = view_loss(
-                head, binding, local, views, index, background, config.lambda_alpha
-            )
-            loss = loss + term / config.views_per_step
-            quality += psnr / config.views_per_step
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
-        recent.append((float(loss.detach()), quality))
-        if len(recent) == 20 or step + 1 == config.steps:
-            mean = np.mean(recent, 0)
-            curves.append(Curve("prior", step + 1, float(mean[0]), float(mean[1])))
-            recent.clear()
-            progress((step + 1) / config.steps, f"step {step + 1}, {mean[1]:.1f} dB")
-    return prior, binding, curves
-
-
-def view_loss(
-    head: HeadModel,
-    binding: Binding,
-    local: LocalGaussians,
-    views: Views,
-    index: int,
-    background: Tensor,
-    lambda_alpha: float,
-    weight: Tensor | None = None,
-) -> tuple[Tensor, float]:
-    """Loss of one picture, composited over the same background on both sides.
-
-    Args:
-        head, binding: the mesh and where the Gaussians sit on it. local: raw Gaussians [N, .].
-        views: pictures. index: which. background: [3] sRGB. lambda_alpha: weight of the matte's
-            term. weight: [H, W] of the L1 term, mean about 1, or None.
-
-    Returns:
-        The loss (differentiable in `local`) and the PSNR in dB.
-    """
-    with torch.no_grad():
-        frames = gaussian_frames(views.vertices[views.times[index]], head.faces, binding)
-    target, alpha = views.target(index, background)
-    pred, pred_alpha = splat_view(
-        place(local, frames), views.viewmats[index], views.Ks[index], views.size, background
+    groups.append(({**network, "features": prior.features}, config.rate))
+    prints = [fingerprint(views) for views in people]
+    plan = as_plan(config=config, seed=seed, head=head.digest, people=prints)
+    training = Training(
+        "prior",
+        config.steps,
+        groups,
+        config,
+        Checkpoints(scratch, plan),
+        RowAdam(prior.codes, config.code_rate),
     )
-    loss = image_loss(pred, target, weight) + lambda_alpha * (pred_alpha - alpha).abs().mean()
-    return loss, psnr_of(pred, target)
+    training.run(loss_at, progress, used, watch)
+    return prior.to("cpu"), binding, training.curves()

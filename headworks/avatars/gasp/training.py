@@ -1,0 +1,336 @@
+"""What prior and fit share: the loss of one picture, and a loop of Adam steps that can resume."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headworks.avatars.binding import (
+    Binding,
+    LocalGaussians,
+    gaussian_frames,
+    initial_gaussians,
+    place,
+)
+from headworks.avatars.gasp.checkpoint import Checkpoints
+from headworks.avatars.gasp.config import TrainingConfig
+from headworks.avatars.losses import ImageLoss, geometry_regulariser
+from headworks.avatars.views import Views, splat_view
+from headworks.heads.base import HeadModel
+from headworks.seeds import generator
+
+CURVE_STEPS = 20
+"""Steps that one point of a training curve averages."""
+INNER_REGIONS = ("eyes", "teeth", "tongue", "mouth_inner")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One point of a training curve."""
+
+    stage: str
+    step: int
+    loss: float
+    psnr: float
+
+
+def rate_factor(step: int, steps: int, decay_from: float = 0.7, decay_to: float = 0.1) -> float:
+    """Learning-rate factor at a step: 1, then from a share of the steps on exponentially down."""
+    share = (step / max(steps, 1) - decay_from) / max(1 - decay_from, 1e-9)
+    return float(decay_to ** min(max(share, 0.0), 1.0))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a config's `device` names; auto is CUDA where there is one."""
+    from headworks.device import default_device
+
+    return default_device() if name == "auto" else torch.device(name)
+
+
+class Order:
+    """Indices 0..count-1 in random order, pass after pass, each pass complete; any place at once.
+
+    Where a training stands is its step alone, and so it resumes without a generator's state.
+    """
+
+    def __init__(self, count: int, seed: int, *purpose: object) -> None:
+        self._count, self._seed, self._purpose = count, seed, purpose
+        self._pass = -1
+        self._indices = np.empty(0, np.int64)
+
+    def __getitem__(self, place: int) -> int:
+        number, rest = divmod(place, self._count)
+        if number != self._pass:
+            rng = generator(self._seed, *self._purpose, number)
+            self._indices, self._pass = rng.permutation(self._count), number
+        return int(self._indices[rest])
+
+
+class Surface(NamedTuple):
+    """The mesh as bound Gaussians see it, on the device of the training.
+
+    Attributes:
+        faces: int64 [F, 3]. binding: of N Gaussians. displacement_weights: [N].
+        scale_limits: [N, 1] log scale from which on size costs.
+    """
+
+    faces: Tensor
+    binding: Binding
+    displacement_weights: Tensor
+    scale_limits: Tensor
+
+
+def make_surface(
+    head: HeadModel, binding: Binding, config: TrainingConfig, device: torch.device
+) -> Surface:
+    """Everything about a binding that each step needs, computed once."""
+    weights = displacement_weights(head, binding, config.scalp_weight, config.inner_weight)
+    return Surface(
+        head.faces.to(device),
+        Binding(*(x.to(device) for x in binding)),
+        weights.to(device),
+        scale_limit(head, binding, config.scale_room).to(device),
+    )
+
+
+def displacement_weights(
+    head: HeadModel, binding: Binding, scalp: float = 0.01, inner: float = 30.0
+) -> Tensor:
+    """[N]: how strongly each Gaussian is held on the mesh.
+
+    Args:
+        scalp: weight where hair leaves the mesh. inner: weight of eyes and mouth, which would
+            show through closed lids and lips if they moved.
+    """
+    weights = torch.ones(len(binding.faces))
+    weights[head.region_faces("scalp")[binding.faces]] = scalp
+    weights[head.region_faces(*INNER_REGIONS)[binding.faces]] = inner
+    return weights
+
+
+def scale_limit(head: HeadModel, binding: Binding, room: float = 2.5) -> Tensor:
+    """[N, 1]: log scale of a Gaussian `room` times the size of its texel."""
+    start = initial_gaussians(head, binding).log_scales
+    return start.max(1, keepdim=True).values + float(np.log(room))
+
+
+def fingerprint(views: Views) -> str:
+    """Tells one subject's pictures from another's; cheap, for the plan of a checkpoint."""
+    h = hashlib.sha256(repr((len(views), views.size)).encode())
+    for array in (views.rgb[0], views.alpha[-1], views.vertices[0].numpy(), views.Ks.numpy()):
+        h.update(np.ascontiguousarray(array).tobytes())
+    return h.hexdigest()
+
+
+def psnr_of(pred: Tensor, target: Tensor) -> float:
+    """PSNR in dB of two images in [0, 1], without gradient."""
+    mse = float((pred.detach().clamp(0, 1) - target).square().mean())
+    return float(10 * np.log10(1 / max(mse, 1e-10)))
+
+
+def picture_loss(
+    surface: Surface,
+    local: LocalGaussians,
+    views: Views,
+    index: int,
+    background: Tensor,
+    loss: ImageLoss,
+) -> tuple[Tensor, float]:
+    """Loss of one picture, composited over the same background on both sides.
+
+    Args:
+        local: raw Gaussians [N, .]. views: pictures. index: which. background: [3] sRGB.
+
+    Returns:
+        The loss (differentiable in `local`) and the PSNR in dB.
+    """
+    device = surface.faces.device
+    with torch.no_grad():
+        vertices = views.vertices[views.times[index]].to(device)
+        frames = gaussian_frames(vertices, surface.faces, surface.binding)
+    target, alpha = (x.to(device) for x in views.target(index, background))
+    pred, pred_alpha = splat_view(
+        place(local, frames),
+        views.viewmats[index].to(device),
+        views.Ks[index].to(device),
+        views.size,
+        background.to(device),
+    )
+    return loss(pred, pred_alpha, target, alpha), psnr_of(pred, target)
+
+
+def regulariser(surface: Surface, local: LocalGaussians, config: TrainingConfig) -> Tensor:
+    """Equation (6), a mean over Gaussians and, for [B, N, .], over people."""
+    return geometry_regulariser(
+        local,
+        surface.displacement_weights,
+        surface.scale_limits,
+        config.lambda_mean,
+        config.lambda_scale,
+    )
+
+
+class RowAdam:
+    """Adam whose rows keep their own moments and step counts, so that unused rows do not drift.
+
+    Args:
+        rows: [P, D] parameter. rate: Adam's.
+
+    Source: GASP trains one identity code per person; dense Adam would go on moving the codes of
+        people that are not in the batch by their momentum.
+    """
+
+    BETAS, EPS = (0.9, 0.999), 1e-15
+
+    def __init__(self, rows: Tensor, rate: float) -> None:
+        self.rows, self.rate = rows, rate
+        self.first, self.second = torch.zeros_like(rows), torch.zeros_like(rows)
+        self.count = torch.zeros(len(rows), device=rows.device)
+
+    @torch.no_grad()
+    def step(self, used: Tensor, factor: float) -> None:
+        """One step of the rows `used` (int64, unique) at `factor` times the rate."""
+        gradient = self.rows.grad
+        assert gradient is not None
+        g, (b1, b2) = gradient[used], self.BETAS
+        self.count[used] += 1
+        first = b1 * self.first[used] + (1 - b1) * g
+        second = b2 * self.second[used] + (1 - b2) * g * g
+        self.first[used], self.second[used] = first, second
+        t = self.count[used, None]
+        direction = (first / (1 - b1**t)) / ((second / (1 - b2**t)).sqrt() + self.EPS)
+        self.rows[used] -= self.rate * factor * direction
+
+
+@dataclass
+class Training:
+    """Adam steps of one stage with schedule, curve, progress and checkpoints.
+
+    Attributes:
+        stage: its name on the curve and of its checkpoint. steps: how many.
+        groups: (name -> parameter, rate), names unique over all groups.
+        config: schedule and checkpoint interval. checkpoints: where they are kept.
+        rows: parameter that is trained row by row, besides the groups.
+        meet: makes numbers and gradients common to all ranks; None on one.
+    """
+
+    stage: str
+    steps: int
+    groups: Sequence[tuple[Mapping[str, Tensor], float]]
+    config: TrainingConfig
+    checkpoints: Checkpoints
+    rows: RowAdam | None = None
+    meet: Callable[[float, float], tuple[float, float]] | None = None
+
+    def __post_init__(self) -> None:
+        groups: list[dict[str, Any]] = [
+            {"params": list(named.values()), "lr": rate} for named, rate in self.groups
+        ]
+        self.adam = torch.optim.Adam(groups, eps=1e-15) if groups else None
+        self.named = {name: p for named, _ in self.groups for name, p in named.items()}
+        self.points: list[tuple[float, float, float]] = []
+        self.recent: list[tuple[float, float]] = []
+        self.step = 0
+        stored = self.checkpoints.load(self.stage)
+        if stored is not None:
+            self._restore(stored)
+
+    def run(
+        self,
+        loss_at: Callable[[int], tuple[Tensor, float]],
+        report: Callable[[float, str], None],
+        used: Callable[[int], Tensor] | None = None,
+        watch: Callable[[int], None] | None = None,
+    ) -> None:
+        """Go on from where a checkpoint ended.
+
+        Args:
+            loss_at: loss and PSNR of a step. report: is told the share done and a text.
+            used: rows of `rows` that a step trains. watch: called after every step.
+        """
+        c = self.config
+        rates = [rate for _, rate in self.groups]
+        begin, first = time.monotonic(), self.step
+        for step in range(self.step, self.steps):
+            factor = rate_factor(step, self.steps, c.decay_from, c.decay_to)
+            loss, psnr = loss_at(step)
+            for p in self.named.values():
+                p.grad = None
+            if self.rows is not None:
+                self.rows.rows.grad = None
+            loss.backward()
+            if self.adam is not None:
+                for group, rate in zip(self.adam.param_groups, rates):
+                    group["lr"] = rate * factor
+                self.adam.step()
+            if self.rows is not None and used is not None:
+                self.rows.step(used(step), factor)
+            value = float(loss.detach())
+            self.recent.append(self.meet(value, psnr) if self.meet else (value, psnr))
+            self.step = step + 1
+            last = self.step == self.steps
+            if len(self.recent) == CURVE_STEPS or last:
+                mean = np.mean(self.recent, 0)
+                self.points.append((float(self.step), float(mean[0]), float(mean[1])))
+                self.recent.clear()
+                left = (time.monotonic() - begin) / (self.step - first) * (self.steps - self.step)
+                text = f"{self.stage} {self.step} of {self.steps}, {mean[1]:.1f} dB"
+                report(self.step / self.steps, f"{text}, {duration(left)} left")
+            if watch is not None:
+                watch(self.step)
+            if last or (c.checkpoint_steps and self.step % c.checkpoint_steps == 0):
+                self.checkpoints.save(self.stage, self._state())
+
+    def curves(self) -> list[Curve]:
+        """The training curve so far."""
+        return [Curve(self.stage, int(s), loss, psnr) for s, loss, psnr in self.points]
+
+    def _state(self) -> dict[str, Tensor]:
+        state = {
+            "step": torch.tensor(self.step),
+            "points": torch.tensor(self.points, dtype=torch.float64).reshape(-1, 3),
+            "recent": torch.tensor(self.recent, dtype=torch.float64).reshape(-1, 2),
+        }
+        for name, p in self.named.items():
+            state[f"parameter.{name}"] = p.detach()
+            assert self.adam is not None
+            moments = self.adam.state[p]
+            for key in ("exp_avg", "exp_avg_sq", "step"):
+                state[f"{key}.{name}"] = moments[key]
+        if self.rows is not None:
+            state["parameter.rows"] = self.rows.rows.detach()
+            for key in ("first", "second", "count"):
+                state[f"rows.{key}"] = getattr(self.rows, key)
+        return state
+
+    @torch.no_grad()
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        self.step = int(state["step"])
+        self.points = [(s, loss, psnr) for s, loss, psnr in state["points"].tolist()]
+        self.recent = [(loss, psnr) for loss, psnr in state["recent"].tolist()]
+        for name, p in self.named.items():
+            p.copy_(state[f"parameter.{name}"])
+            assert self.adam is not None
+            self.adam.state[p] = {
+                "step": state[f"step.{name}"].clone(),
+                "exp_avg": state[f"exp_avg.{name}"].to(p.device),
+                "exp_avg_sq": state[f"exp_avg_sq.{name}"].to(p.device),
+            }
+        if self.rows is not None:
+            self.rows.rows.copy_(state["parameter.rows"])
+            for key in ("first", "second", "count"):
+                getattr(self.rows, key).copy_(state[f"rows.{key}"])
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
