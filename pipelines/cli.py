@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from headworks.errors import HeadworksError
-from pipelines import cli_audit, cli_care, cli_heads, cli_share
+from pipelines import cli_audit, cli_avatars, cli_care, cli_heads, cli_share
 from pipelines.console import app, say, say_json, workspace_here
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 Positional = tyro.conf.Positional
-COMMANDS = (cli_audit, cli_care, cli_heads, cli_share)
+COMMANDS = (cli_audit, cli_avatars, cli_care, cli_heads, cli_share)
 """Modules whose import adds commands."""
 
 
