@@ -1,4 +1,4 @@
-"""The network-free avatar: bound Gaussians, their triangles and an identity, in one file."""
+"""`Avatar`: what every method's result can do; `BoundAvatar`, the network-free one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,8 +22,139 @@ from headworks.errors import ArtifactError
 from headworks.gaussians import Gaussians
 from headworks.heads import load_exact
 from headworks.heads.base import HeadModel, HeadPose
+from headworks.tracks import Tracking
 
 FILE = "avatar.safetensors"
+WHITE = (1.0, 1.0, 1.0)
+Picture = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""rgb [H, W, 3] in [0, 1], composited; alpha [H, W] in [0, 1]."""
+
+
+@runtime_checkable
+class Avatar(Protocol):
+    """An animatable head avatar, whichever method made it."""
+
+    @property
+    def head(self) -> HeadModel:
+        """The head model that carries it."""
+
+    @property
+    def identity(self) -> Tensor:
+        """[Ki] coefficients of the person; another person's tracking drives it with these."""
+
+    @property
+    def method(self) -> str:
+        """Which method made it."""
+
+    @property
+    def setting(self) -> str:
+        """From what kind of data: "photo", "monocular" or "multiview"."""
+
+    def vertices(self, expression: Tensor, pose: HeadPose) -> Tensor:
+        """Posed mesh [V, 3], metres, for an expression [Ke] and a pose (batch of 1)."""
+
+    def gaussians(self, expression: Tensor, pose: HeadPose) -> Gaussians:
+        """World Gaussians [N, .]; colours as they are without any dependence on the view."""
+
+    def render(
+        self,
+        expression: Tensor,
+        pose: HeadPose,
+        camera: Camera,
+        background: tuple[float, float, float] = WHITE,
+    ) -> Picture:
+        """One picture.
+
+        Args:
+            expression: [Ke]. pose: batch of 1. camera: the view. background: sRGB in [0, 1].
+
+        Returns:
+            rgb float32 [H, W, 3] in [0, 1], composited; alpha float32 [H, W].
+        """
+
+    def state(self, tracking: Tracking, time: int) -> tuple[Tensor, HeadPose]:
+        """How to show a time of the capture it was made from: expression [Ke], pose (batch of 1).
+
+        As tracked, unless fitting refined that time.
+        """
+
+    def save(self, path: Path) -> dict[str, Any]:
+        """Write the avatar as one safetensors file.
+
+        Returns:
+            Facts for the artifact's description (counts, method, head).
+        """
+
+
+def tracked_state(tracking: Tracking, time: int) -> tuple[Tensor, HeadPose]:
+    """Expression [Ke] and pose (batch of 1) of a time, as tracked."""
+    return tracking.expression[time], tracking.pose[time : time + 1]
+
+
+def picture_of(
+    gaussians: Gaussians, camera: Camera, background: tuple[float, float, float]
+) -> Picture:
+    """World Gaussians as one camera sees them, without gradient; see `Avatar.render`."""
+    with torch.no_grad():
+        rgb, alpha = splat_view(
+            gaussians,
+            torch.from_numpy(camera.viewmat.astype(np.float32)),
+            torch.from_numpy(camera.K.astype(np.float32)),
+            (camera.width, camera.height),
+            torch.tensor(background),
+        )
+    return rgb.clamp(0, 1).numpy(), alpha.clamp(0, 1).numpy()
+
+
+def write_avatar(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """One avatar file; `facts` name at least method, setting, head and head_digest."""
+    save_file(
+        {name: value.detach().contiguous() for name, value in tensors.items()},
+        path,
+        metadata={"headworks": json.dumps(facts, sort_keys=True)},
+    )
+
+
+@dataclass(frozen=True)
+class AvatarFile:
+    """What an avatar file holds.
+
+    Attributes:
+        path: of the file. facts: method, setting, head, ... tensors: by name. head: the model.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+    tensors: dict[str, Tensor]
+    head: HeadModel
+
+    def require(self, *names: str) -> None:
+        """Raises ArtifactError unless all these tensors are there."""
+        missing = set(names) - set(self.tensors)
+        if missing:
+            raise ArtifactError(
+                f"{self.path}: a safetensors file, but not an avatar of headworks: no "
+                f"{', '.join(sorted(missing))}; fit again"
+            )
+
+
+def read_avatar(path: Path) -> AvatarFile:
+    """Read an avatar file of any method.
+
+    Raises:
+        ArtifactError: not an avatar, or made for another version of its head model.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {}).get("headworks", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ArtifactError(f"{path}: not a readable avatar file ({error})") from None
+    wanted = {"head", "head_digest", "method", "setting"}
+    if not isinstance(facts, dict) or not wanted <= set(facts) or "identity" not in tensors:
+        raise ArtifactError(f"{path}: a safetensors file, but not an avatar of headworks")
+    head = load_exact(facts["head"], facts["head_digest"], str(path))
+    return AvatarFile(path, facts, tensors, head)
 
 
 @dataclass(frozen=True)
@@ -52,37 +183,22 @@ class BoundAvatar:
         frames = gaussian_frames(self.vertices(expression, pose), self.head.faces, self.binding)
         return place(self.local, frames)
 
-    @torch.no_grad()
     def render(
         self,
         expression: Tensor,
         pose: HeadPose,
         camera: Camera,
-        background: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One picture.
+        background: tuple[float, float, float] = WHITE,
+    ) -> Picture:
+        """One picture; see `Avatar.render`."""
+        return picture_of(self.gaussians(expression, pose), camera, background)
 
-        Args:
-            expression: [Ke]. pose: batch of 1. camera: the view. background: sRGB in [0, 1].
-
-        Returns:
-            rgb float32 [H, W, 3] in [0, 1], composited; alpha float32 [H, W].
-        """
-        rgb, alpha = splat_view(
-            self.gaussians(expression, pose),
-            torch.from_numpy(camera.viewmat.astype(np.float32)),
-            torch.from_numpy(camera.K.astype(np.float32)),
-            (camera.width, camera.height),
-            torch.tensor(background),
-        )
-        return rgb.clamp(0, 1).numpy(), alpha.clamp(0, 1).numpy()
+    def state(self, tracking: Tracking, time: int) -> tuple[Tensor, HeadPose]:
+        """As tracked; see `Avatar.state`."""
+        return tracked_state(tracking, time)
 
     def save(self, path: Path) -> dict[str, Any]:
-        """Write the avatar as one safetensors file.
-
-        Returns:
-            Facts for the artifact's description (counts, method, head).
-        """
+        """Write the avatar as one safetensors file; see `Avatar.save`."""
         facts = {
             "method": self.method,
             "setting": self.setting,
@@ -93,38 +209,37 @@ class BoundAvatar:
             "quats": "wxyz, local",
             "units": "triangle sizes",
         }
-        tensors = {k: v.detach().contiguous() for k, v in self.local._asdict().items()}
-        tensors |= {
+        tensors = self.local._asdict() | {
             "faces": self.binding.faces.to(torch.int32),
-            "bary": self.binding.bary.contiguous(),
-            "identity": self.identity.contiguous(),
+            "bary": self.binding.bary,
+            "identity": self.identity,
         }
-        save_file(tensors, path, metadata={"headworks": json.dumps(facts, sort_keys=True)})
+        write_avatar(path, facts, tensors)
         return facts
 
 
 def load_bound_avatar(path: Path) -> BoundAvatar:
-    """Read an avatar file.
+    """Read the file of a `BoundAvatar`.
 
     Raises:
-        ArtifactError: not an avatar, or made for another version of its head model.
+        ArtifactError: not an avatar, one of another kind, or made for another version of its
+            head model.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            facts: Mapping[str, Any] = json.loads((file.metadata() or {}).get("headworks", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a readable avatar file ({error})") from None
-    wanted = {"head", "head_digest", "method", "setting"}
-    named = {"identity", "faces", "bary", *LocalGaussians._fields}
-    if not isinstance(facts, dict) or not wanted <= set(facts) or not named <= set(tensors):
-        raise ArtifactError(f"{path}: a safetensors file, but not an avatar of headworks")
-    head = load_exact(facts["head"], facts["head_digest"], str(path))
+    return bound_avatar(read_avatar(Path(path)))
+
+
+def bound_avatar(file: AvatarFile) -> BoundAvatar:
+    """The `BoundAvatar` that a file holds.
+
+    Raises:
+        ArtifactError: it holds another kind of avatar.
+    """
+    file.require("faces", "bary", *LocalGaussians._fields)
     return BoundAvatar(
-        head=head,
-        identity=tensors["identity"],
-        local=LocalGaussians(*(tensors[name] for name in LocalGaussians._fields)),
-        binding=Binding(tensors["faces"].long(), tensors["bary"]),
-        method=facts["method"],
-        setting=facts["setting"],
+        head=file.head,
+        identity=file.tensors["identity"],
+        local=LocalGaussians(*(file.tensors[name] for name in LocalGaussians._fields)),
+        binding=Binding(file.tensors["faces"].long(), file.tensors["bary"]),
+        method=file.facts["method"],
+        setting=file.facts["setting"],
     )

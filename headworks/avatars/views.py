@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +45,15 @@ class Views:
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.rgb.shape[2], self.rgb.shape[1]
+
+    def digest(self) -> str:
+        """SHA-256 over everything that training reads of them."""
+        h = hashlib.sha256()
+        for array in (self.rgb, self.alpha, self.times, self.cameras):
+            h.update(np.ascontiguousarray(array).tobytes())
+        for tensor in (self.viewmats, self.Ks, self.vertices):
+            h.update(tensor.contiguous().numpy().tobytes())
+        return h.hexdigest()
 
     def target(self, index: int, background: Tensor) -> tuple[Tensor, Tensor]:
         """One picture over a background.
@@ -107,9 +118,16 @@ def splat_view(
     Returns:
         rgb [H, W, 3], alpha [H, W].
     """
+    return splat_view_with_meta(gaussians, viewmat, K, size, background)[:2]
+
+
+def splat_view_with_meta(
+    gaussians: Gaussians, viewmat: Tensor, K: Tensor, size: tuple[int, int], background: Tensor
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """As `splat_view`, and the rasteriser's meta (means2d [1, N, 2], radii [1, N, 2], ...)."""
     from headworks.splat import rasterization
 
-    renders, alphas, _ = rasterization(
+    renders, alphas, meta = rasterization(
         *gaussians,
         viewmats=viewmat[None],
         Ks=K[None],
@@ -118,4 +136,4 @@ def splat_view(
         backgrounds=background[None],
         check_inputs=False,
     )
-    return renders[0], alphas[0, ..., 0]
+    return renders[0], alphas[0, ..., 0], meta
