@@ -20,6 +20,14 @@ STAGES: tuple[Stage, ...] = (
     Stage("matting", "stages.matting", "MattingParams", "subject", (Input("ingest"),)),
     Stage("landmarks", "stages.landmarks", "LandmarksParams", "subject", (Input("ingest"),)),
     Stage(
+        "reconstruct",
+        "stages.reconstruct",
+        "ReconstructParams",
+        "subject",
+        (Input("ingest"), Input("matting"), Input("landmarks")),
+        frozenset({"multiview", "synthetic"}),
+    ),
+    Stage(
         "tracking",
         "stages.tracking",
         "TrackingParams",

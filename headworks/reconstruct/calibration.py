@@ -1,0 +1,161 @@
+"""Self-calibration: where the cameras of a rig stand, and how they see, from their pictures."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headworks.cameras import Camera
+from headworks.errors import CaptureError
+from headworks.reconstruct import colmap
+from headworks.reconstruct.features import Features, quiet
+
+# Focal lengths to start from, in longer sides of the image: a wide and a portrait lens.
+_STARTS = (2.5, 1.2)
+# Epipolar distance of a match, and reprojection error of an observation, in shares of the longer
+# side: 1.5 and 1 pixels at 256.
+_EPIPOLAR = 0.006
+_MOST_ERROR = 0.004
+# Scale of Cauchy's loss in the last adjustment, likewise: a precise SIFT feature at 256 pixels.
+_LOSS = 0.0008
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What self-calibration found, in a world of arbitrary place and scale.
+
+    Attributes:
+        cameras: one per camera, None where it could not be placed.
+        points: float64 [N, 3] of features. residual_px: mean reprojection error.
+        focal_start: focal length it started from, longer sides of the image.
+    """
+
+    cameras: tuple[Camera | None, ...]
+    points: NDArray[np.float64]
+    residual_px: float
+    focal_start: float
+
+
+def calibrate(
+    features: Features, width: int, height: int, shared: bool = True, threads: int = 1
+) -> Calibration:
+    """Camera poses and focal lengths of a static rig from matched features.
+
+    Verification of the matches by epipolar geometry, incremental mapping and bundle adjustment
+    (COLMAP), then adjustments under a robust loss with the worst observations removed. Pixels are
+    square and the principal point is the image's centre, as in an uncropped picture.
+
+    Args:
+        features: matched, in pixels of the uncropped images. width: of these. height: likewise.
+        shared: one focal length for all cameras, else one each. threads: CPU threads.
+
+    Raises:
+        CaptureError: the pictures do not hold together.
+
+    Source: Schoenberger and Frahm, Structure-from-Motion Revisited, 2016.
+    """
+    import pycolmap
+
+    quiet()
+    count, longer = len(features.xy), max(width, height)
+    best: tuple[int, float, float, pycolmap.Reconstruction] | None = None
+    for start in _STARTS:
+        made = [
+            pycolmap.Camera(
+                model="SIMPLE_PINHOLE", width=width, height=height,
+                params=[start * longer, width / 2, height / 2],
+            )
+            for _ in range(1 if shared else count)
+        ]  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="headworks-colmap-") as folder:
+            geometries = _verified(features, made[0], _EPIPOLAR * longer)
+            if not geometries:
+                break
+            colmap.write_database(Path(folder) / "db.db", features, made, geometries)
+            options = _mapping(longer, threads)
+            database = str(Path(folder) / "db.db")
+            models = pycolmap.incremental_mapping(database, folder, folder, options)
+        for model in models.values():
+            score = (model.num_reg_images(), -model.compute_mean_reprojection_error(), start, model)
+            if best is None or score[:2] > best[:2]:
+                best = score
+        if best is not None and best[0] == count:
+            break
+    if best is None or best[0] < 3:
+        raise CaptureError(
+            "the cameras cannot be calibrated from their pictures: too few features agree; give "
+            "larger or sharper pictures, more time steps, cameras nearer to each other, or known "
+            "cameras"
+        )
+    model, start = best[3], best[2]
+    for _ in range(_ROUNDS):
+        _adjust(model, _LOSS * longer, threads)
+        _drop(model, _MOST_ERROR * longer)
+    _adjust(model, _LOSS * longer, threads)
+    found = colmap.registered(model)
+    points = np.array([model.points3D[i].xyz for i in sorted(model.points3D)])
+    residual = float(np.mean([p.error for p in model.points3D.values()]))
+    return Calibration(tuple(found.get(c) for c in range(count)), points, residual, start)
+
+
+def _verified(features: Features, camera: object, error_px: float) -> dict:
+    import pycolmap
+
+    options = pycolmap.TwoViewGeometryOptions()
+    options.ransac.max_error = error_px
+    options.ransac.random_seed = 0
+    options.ransac.max_num_trials = 3000
+    options.detect_watermark = False
+    geometries = {}
+    for (a, b), matches in features.matches.items():
+        if len(matches) < colmap.LEAST_MATCHES:
+            continue
+        xy = [features.xy[c].astype(np.float64) for c in (a, b)]
+        geometry = pycolmap.estimate_two_view_geometry(
+            camera, xy[0], camera, xy[1], matches, options
+        )  # type: ignore[arg-type]
+        if len(geometry.inlier_matches) >= colmap.LEAST_MATCHES:
+            geometries[a, b] = geometry
+    return geometries
+
+
+def _mapping(longer: int, threads: int) -> object:
+    import pycolmap
+
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads, options.random_seed = threads, 0
+    options.min_model_size, options.multiple_models = 3, False
+    options.extract_colors = False
+    pixel = longer / 256
+    options.mapper.init_min_num_inliers = 40
+    options.mapper.init_min_tri_angle = 8
+    options.mapper.init_max_error = 2 * pixel
+    options.mapper.abs_pose_max_error = 4 * pixel
+    options.mapper.filter_max_reproj_error = 2 * pixel
+    options.triangulation.ignore_two_view_tracks = False
+    return options
+
+
+def _adjust(model: object, scale: float, threads: int) -> None:
+    """Bundle adjustment under Cauchy's loss."""
+    import pycolmap
+
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = scale
+    options.ceres.solver_options.num_threads = threads
+    pycolmap.bundle_adjustment(model, options)  # type: ignore[arg-type]
+
+
+def _drop(model: object, most_px: float) -> None:
+    """Remove observations with larger errors, and points with fewer than two left."""
+    import pycolmap
+
+    manager = pycolmap.ObservationManager(model)  # type: ignore[arg-type]
+    manager.filter_all_points3D(most_px, 1.5)

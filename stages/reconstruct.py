@@ -1,0 +1,263 @@
+"""reconstruct: cameras where they are unknown, point clouds and landmarks in space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from stages.contract import Context, Inputs, Params
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from headworks.cameras import Camera
+
+
+class ReconstructParams(Params):
+    """Parameters of `reconstruct`."""
+
+    cameras: Literal["auto", "known", "estimate"] = Field(
+        "auto",
+        description="auto: the capture's cameras where it has them, else estimated from its "
+        "pictures; estimate: always",
+    )
+    intrinsics: Literal["shared", "each"] = Field(
+        "shared", description="estimated cameras: one focal length for all, or one each"
+    )
+    calibration_steps: int = Field(
+        12, ge=1, le=1000, description="time steps whose features calibrate the cameras"
+    )
+    head: str = Field(
+        "procedural", description="head model whose eyes and axes scale and turn estimated cameras"
+    )
+    stride: int = Field(1, ge=1, le=1000, description="sparse points of every stride-th time step")
+
+
+def assets(params: Params) -> dict[str, Path | None]:
+    """The file of an imported head."""
+    from headworks.headfiles import head_assets
+
+    assert isinstance(params, ReconstructParams)
+    return head_assets(params.head)
+
+
+def run(inputs: Inputs, params: ReconstructParams, out: Path, context: Context) -> None:
+    """Write points, landmarks in space and cameras of one multi-view capture.
+
+    Args:
+        inputs: "ingest", "matting", "landmarks". params: see `ReconstructParams`.
+        out: folder to write. context: threads and progress.
+
+    Raises:
+        CaptureError: fewer than two cameras see the person, cameras are asked for as known that
+            are not, or cannot be estimated.
+    """
+    import numpy as np
+
+    from headworks.artifacts import write_arrays, write_meta, write_table
+    from headworks.errors import CaptureError
+    from headworks.landmarks.triangulate import triangulate_landmarks
+    from headworks.reconstruct.clouds import cloud_table, join, with_normals
+
+    capture = _Capture(inputs)
+    if len(capture.train) < 2:
+        raise CaptureError(
+            f"{inputs['ingest']}: {len(capture.train)} camera holds training frames; points in "
+            "space need two or more"
+        )
+    notes: list[str] = []
+    cameras, facts = _cameras(capture, params, context, notes)
+    seen = [c for c in capture.train if cameras[c] is not None]
+    looked = [camera for c in seen if (camera := cameras[c]) is not None]
+    if len(looked) < 2:
+        raise CaptureError(f"{inputs['ingest']}: fewer than two cameras could be placed")
+    marks = triangulate_landmarks(capture.landmarks[:, seen], looked)
+    steps = list(range(0, capture.times, params.stride))
+    clouds = [_sparse(capture, seen, looked, steps, context)]
+    cloud = with_normals(join(clouds), np.stack([c.centre for c in looked]))
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(out / "points.parquet", cloud_table(cloud))
+    write_arrays(out / "landmarks3d.zarr", marks._asdict())
+    described = [
+        {"name": name, "width": capture.width, "height": capture.height,
+         "K": None if camera is None else camera.K.tolist(),
+         "viewmat": None if camera is None else camera.viewmat.tolist()}
+        for name, camera in zip(capture.names, cameras, strict=True)
+    ]  # fmt: skip
+    facts |= {
+        "cameras": described, "steps": steps, "dense_steps": [], "dense_backend": "none",
+        "sparse_points": int((~cloud.dense).sum()), "dense_points": int(cloud.dense.sum()),
+        "notes": notes,
+    }  # fmt: skip
+    write_meta(out, "reconstruction", facts)
+    context.progress(1.0, f"{len(cloud)} points at {len(steps)} time steps")
+
+
+class _Capture:
+    """The inputs, read as they are needed."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        import numpy as np
+
+        from headworks.artifacts import open_arrays, read_array, read_meta, read_table
+
+        folder = Path(inputs["ingest"])
+        self.meta = read_meta(folder, "capture")
+        self.rgb = open_arrays(folder / "frames.zarr")["rgb"]
+        self.times, count, self.height, self.width = self.rgb.shape[:4]
+        self.alpha = open_arrays(Path(inputs["matting"]) / "mattes.zarr")["alpha"]
+        self.landmarks = read_array(
+            Path(inputs["landmarks"]) / "landmarks.zarr", "points", (self.times, count, 68, 3)
+        )
+        table = read_table(folder / "frames.parquet")
+        self.crops = table.filter(t=0).sort("c").select("crop_x", "crop_y", "crop_side").to_numpy()
+        self.names = [camera["name"] for camera in self.meta["cameras"]]
+        used = set(table.filter(split="train")["c"].to_list())
+        self.train = [c for c in range(count) if c in used]
+        self.cameras: list[dict[str, Any]] = self.meta["cameras"]
+        self.known = all(c["viewmat"] is not None and c["K"] is not None for c in self.cameras)
+        self._read = np.asarray
+
+    def frame(self, t: int, c: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Picture [H, W, 3] and matte [H, W]."""
+        return self._read(self.rgb[t, c]), self._read(self.alpha[t, c])
+
+
+def _cameras(
+    capture: _Capture, params: ReconstructParams, context: Context, notes: list[str]
+) -> tuple[list[Camera | None], dict[str, Any]]:
+    """All cameras in working pixels, and what `artifact.json` says of them."""
+    import numpy as np
+
+    from headworks.cameras import Camera
+    from headworks.errors import CaptureError
+
+    if params.cameras == "known" and not capture.known:
+        raise CaptureError(
+            "the capture's cameras are unknown; set `reconstruct.cameras` to auto or bring them"
+        )
+    if capture.known and params.cameras != "estimate":
+        cameras: list[Camera | None] = [
+            Camera(np.array(c["viewmat"]), np.array(c["K"]), c["width"], c["height"])
+            for c in capture.cameras
+        ]
+        facts = {"calibration": "known", "aligned_to": "capture", "reference_step": None,
+                 "calibration_residual_px": None}  # fmt: skip
+        return cameras, facts
+    return _estimated(capture, params, context, notes)
+
+
+def _estimated(
+    capture: _Capture, params: ReconstructParams, context: Context, notes: list[str]
+) -> tuple[list[Camera | None], dict[str, Any]]:
+    from dataclasses import replace
+
+    import numpy as np
+
+    from headworks.cameras import Camera
+    from headworks.errors import CaptureError
+    from headworks.heads import load_head
+    from headworks.landmarks.triangulate import triangulate_landmarks
+    from headworks.reconstruct.alignment import align_to_cameras, align_to_head
+    from headworks.reconstruct.calibration import calibrate
+    from headworks.reconstruct.features import match_features
+
+    count = len(capture.names)
+    steps = np.unique(
+        np.linspace(0, capture.times - 1, min(params.calibration_steps, capture.times)).astype(int)
+    )
+    features = match_features(
+        capture.frame, steps.tolist(), range(count), context.threads,
+        progress=lambda part: context.progress(0.2 * part, "features of all cameras"),
+    )  # fmt: skip
+    scale, offset, (width, height) = _uncropped(capture, notes)
+    full = replace(
+        features,
+        xy=tuple(
+            (xy * scale[c] + offset[c]).astype(np.float32) for c, xy in enumerate(features.xy)
+        ),
+    )
+    found = calibrate(full, width, height, params.intrinsics == "shared", context.threads)
+    working: list[Camera | None] = []
+    for c, camera in enumerate(found.cameras):
+        if camera is None:
+            notes.append(f"camera {capture.names[c]}: could not be placed")
+            working.append(None)
+            continue
+        K = camera.K.copy()
+        K[:2, 2] -= offset[c]
+        K[:2] /= scale[c]
+        working.append(Camera(camera.viewmat, K, capture.width, capture.height))
+    facts: dict[str, Any] = {
+        "calibration": "estimated",
+        "calibration_residual_px": round(found.residual_px, 4),
+    }
+    if capture.known:
+        known = [
+            Camera(np.array(c["viewmat"]), np.array(c["K"]), c["width"], c["height"])
+            for c in capture.cameras
+        ]
+        move, left = align_to_cameras(working, known)
+        facts |= {
+            "aligned_to": "capture", "reference_step": None,
+            "centre_error_mm": [None if np.isnan(d) else round(1e3 * float(d), 4) for d in left],
+        }  # fmt: skip
+    else:
+        placed = [c for c, camera in enumerate(working) if camera is not None]
+        looked = [camera for camera in working if camera is not None]
+        marks = triangulate_landmarks(capture.landmarks[:, placed], looked)
+        head = load_head(params.head)
+        canonical = head.landmarks(head.template[None])[0].numpy()
+        try:
+            move, reference = align_to_head(marks.points, marks.confidence, canonical)
+        except ValueError as error:
+            raise CaptureError(
+                f"the estimated cameras cannot be put in scale: {error}; give more cameras that "
+                "see the face from the front"
+            ) from None
+        facts |= {"aligned_to": "head", "reference_step": reference}
+    return [None if c is None else move.camera(c) for c in working], facts
+
+
+def _uncropped(
+    capture: _Capture, notes: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int]]:
+    """Per camera scale and offset [2] from working to full pixels, and the full picture's size."""
+    import numpy as np
+
+    scale = capture.crops[:, 2].astype(np.float64) / capture.width
+    offset = capture.crops[:, :2].astype(np.float64)
+    sizes = {(c.get("source_width"), c.get("source_height")) for c in capture.cameras}
+    if len(sizes) == 1 and None not in (size := next(iter(sizes))):
+        return scale, offset, size
+    # Without the size of the full pictures the crop is all there is.
+    if np.ptp(capture.crops, axis=0).max() > 0:
+        notes.append("the size of the uncropped pictures is unknown: each crop is taken for one")
+    ones = np.ones(len(scale))
+    return ones, np.zeros_like(offset), (capture.width, capture.height)
+
+
+def _sparse(
+    capture: _Capture, seen: list[int], cameras: list[Camera], steps: list[int], context: Context
+) -> Any:
+    """Triangulated features of the given steps, a batch of steps at a time."""
+    from headworks.reconstruct.clouds import join
+    from headworks.reconstruct.colmap import sparse_cloud
+    from headworks.reconstruct.features import match_features
+    from headworks.reconstruct.sparse import triangulate_features
+
+    clouds = []
+    batches = [steps[i : i + _BATCH] for i in range(0, len(steps), _BATCH)]
+    for n, batch in enumerate(batches):
+        features = match_features(capture.frame, batch, seen, context.threads, cameras)
+        model, kept = triangulate_features(features, cameras, context.threads)
+        clouds.append(sparse_cloud(model, kept))
+        context.progress(0.3 + 0.3 * (n + 1) / len(batches), "sparse points")
+    return join(clouds)
+
+
+# Time steps whose features are held at once.
+_BATCH = 16
