@@ -106,19 +106,3 @@ def verify(all: bool = False, sample: float = 1.0, json: bool = False) -> int:
         for line in verify_text(report):
             say(line)
     return EXIT_DAMAGE if report.damage else 0
-
-
-@app.command(name="export")
-def export(target: Annotated[str, Positional], folder: Annotated[Path, Positional]) -> int:
-    """Copy a result out of the workspace, each file with the digest of what it came from.
-
-    Args:
-        target: a result, as for audit.
-        folder: where to; must not be there yet.
-    """
-    from pipelines.exporting import export_result
-
-    for line in export_result(workspace_here(), target, folder):
-        say(line)
-    say(f"next: headworks audit {folder}/FILE   (tells where it came from)")
-    return 0

@@ -82,3 +82,120 @@ def drive(
         say(line)
     say(f"next: headworks audit {output}   (tells where it came from)")
     return 0
+
+
+@app.command(name="export")
+def export(
+    target: Annotated[str, Positional],
+    folder: Annotated[Path | None, Positional] = None,
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    ply: bool = False,
+    gaussian_avatars: bool = False,
+    spz: bool = False,
+    glb: bool = False,
+    mp4: bool = False,
+    png: bool = False,
+    web: bool = False,
+    subject: str | None = None,
+    frame: str = "",
+    expression: tuple[str, ...] = (),
+    camera: str = "own",
+    size: int = 0,
+    background: str = "white",
+    axes: Literal["world", "rdf"] = "world",
+    spz_version: Literal[2, 3] = 2,
+    texture: int = 512,
+    force: bool = False,
+    json: bool = False,
+) -> int:
+    """Copy a result out of the workspace, or write an avatar in a format that others read.
+
+    Every file carries the digest of what it came from (headworks audit FILE).
+
+    headworks export evaluate/demo_clip OUT_FOLDER
+    headworks export demo_clip --ply -o neutral.ply
+    headworks export demo_clip --spz --expression mouthSmile*=0.8,jawOpen=0.2 -o smile.spz
+    headworks export demo_clip --glb --subject astronaut -o head.glb
+    headworks export demo_clip --png --camera turntable --background transparent -o frames
+
+    Args:
+        target: a result, as for audit; with a format an avatar: a subject (its fit),
+            STAGE/SUBJECT, or an avatar.safetensors file.
+        folder: where a result's files go; must not be there yet.
+        output: where an avatar goes; its ending must fit the format.
+        ply: the splats of one frame, as 3D Gaussian Splatting stores them.
+        gaussian_avatars: GaussianAvatars' layout: bound splats and their motion, a folder.
+        spz: the splats of one frame, compressed.
+        glb: the head mesh with morph targets, joints, texture and motion (Blender, engines).
+        mp4: a video.
+        png: one picture, or a folder of numbered ones.
+        web: one HTML file in which the avatar turns and speaks.
+        subject: whose tracking moves it; its own if not given.
+        frame: N or FIRST:END of that tracking; all if not given (splats: the neutral face).
+        expression: NAME=VALUE,NAME=VALUE: a still of these activations; * stands for both
+            sides (may be repeated).
+        camera: own, front, driver, turntable, swing or a camera path's file (mp4, png).
+        size: pixels of the longer side; 0: as the camera has it.
+        background: white, black, grey, #rrggbb, a picture, or transparent (png).
+        axes: of splats: world (y up), or rdf (y down, as 3DGS scenes lie).
+        spz_version: 2 is read everywhere, 3 keeps rotations finer.
+        texture: texels a side of the GLB's texture.
+        force: replace what is there.
+        json: for machines.
+    """
+    from headworks.errors import HeadworksError
+    from pipelines.exporting import Format, Wanted, export_avatar, export_result
+    from pipelines.showing import Look, progress_line
+
+    asked: dict[Format, bool] = {
+        "ply": ply, "gaussian_avatars": gaussian_avatars, "spz": spz, "glb": glb, "mp4": mp4,
+        "png": png, "web": web,
+    }  # fmt: skip
+    formats = [name for name, on in asked.items() if on]
+    where = output or folder
+    if where is None or (output is not None and folder is not None):
+        raise HeadworksError("export: name one place to write to (-o PATH)")
+    if len(formats) > 1:
+        raise HeadworksError(f"export: one format at a time, not {', '.join(formats)}")
+    if not formats:
+        lines = export_result(workspace_here(), target, where)
+        where = where / "FILE"
+    else:
+        wanted = Wanted(
+            avatar=target,
+            format=formats[0],
+            output=where,
+            subject=subject,
+            frames=frame,
+            expression=_weights(expression),
+            axes=axes,
+            spz_version=spz_version,
+            texture=texture,
+            look=Look(camera, size, background),
+            force=force,
+        )
+        told = (lambda line: None) if json else say
+        lines = export_avatar(workspace_here(), wanted, progress_line(), told)
+    if json:
+        say_json({"schema": "headworks.export/1", "output": str(where), "lines": lines})
+        return 0
+    for line in lines:
+        say(line)
+    say(f"next: headworks audit {where}   (tells where it came from)")
+    return 0
+
+
+def _weights(words: tuple[str, ...]) -> dict[str, float]:
+    """NAME=VALUE words."""
+    from headworks.errors import HeadworksError
+
+    found = {}
+    for word in (w for text in words for w in text.split(",")):
+        name, equals, value = word.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise HeadworksError(f"--expression {word}: expected NAME=VALUE") from None
+        if not (name and equals):
+            raise HeadworksError(f"--expression {word}: expected NAME=VALUE")
+    return found

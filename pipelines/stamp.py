@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from headworks.errors import ArtifactError, CaptureError
 
@@ -23,7 +24,7 @@ _MAX_HEADER = 100 << 20
 
 
 def stamp_file(path: Path, stamp: Stamp) -> bool:
-    """Write a stamp into a PNG, MP4, MOV, PLY or safetensors file, in place.
+    """Write a stamp into a PNG, MP4, MOV, PLY, GLB or safetensors file, in place.
 
     Args:
         path: the file, not part of an artifact any more. stamp: what to write.
@@ -40,6 +41,7 @@ def stamp_file(path: Path, stamp: Stamp) -> bool:
         ".mp4": _stamp_video,
         ".mov": _stamp_video,
         ".ply": _stamp_ply,
+        ".glb": _stamp_glb,
     }
     writer = writers.get(path.suffix.lower())
     if writer is None:
@@ -61,6 +63,7 @@ def read_stamp(path: Path) -> dict[str, str]:
                 ".mp4": _video_metadata,
                 ".mov": _video_metadata,
                 ".ply": _ply_comments,
+                ".glb": _glb_extras,
             }
             reader = readers.get(path.suffix.lower())
             fields = reader(path) if reader is not None else {}
@@ -220,6 +223,48 @@ def _stamp_ply(path: Path, fields: Mapping[str, str]) -> None:
     path.write_bytes(b"\n".join(lines) + b"\n" + path.read_bytes()[len(head) :])
 
 
+# GLB: extras of the asset, in the JSON chunk that comes first
+
+
+def _glb_json(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The JSON of a binary glTF file, and what follows it."""
+    data = path.read_bytes()
+    try:
+        magic, version, _ = struct.unpack_from("<4sII", data)
+        size, kind = struct.unpack_from("<I4s", data, 12)
+        body = json.loads(data[20 : 20 + size])
+    except (ValueError, struct.error, RecursionError) as error:
+        raise ArtifactError(f"{path}: not a GLB file ({error})") from None
+    if magic != b"glTF" or version != 2 or kind != b"JSON" or not isinstance(body, dict):
+        raise ArtifactError(f"{path}: not a GLB file of version 2")
+    if not isinstance(body.get("asset"), dict):
+        raise ArtifactError(f"{path}: not a GLB file (no asset)")
+    return body, data[20 + size :]
+
+
+def _glb_extras(path: Path) -> dict[str, str]:
+    extras = _glb_json(path)[0]["asset"].get("extras")
+    return extras if isinstance(extras, dict) else {}
+
+
+def _stamp_glb(path: Path, fields: Mapping[str, str]) -> None:
+    body, rest = _glb_json(path)
+    asset = body["asset"]
+    old = asset.get("extras") if isinstance(asset.get("extras"), dict) else {}
+    asset["extras"] = {**{k: v for k, v in old.items() if not k.startswith(PREFIX)}, **fields}
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 4)
+    head = struct.pack("<4sII", b"glTF", 2, 20 + len(text) + len(rest))
+    path.write_bytes(head + struct.pack("<I4s", len(text), b"JSON") + text + rest)
+
+
+def stamp_beside(path: Path, stamp: Stamp) -> None:
+    """Write the stamp of a file, or of a folder, to `NAME.headworks.json` beside it."""
+    fields = {f"{PREFIX}{name}": value for name, value in stamp.items()}
+    beside = path.with_name(path.name + ".headworks.json")
+    beside.write_text(json.dumps(fields, sort_keys=True) + "\n")
+
+
 def export(source: Path, target: Path, stamp: Stamp) -> list[str]:
     """Copy an artifact out of the workspace, each file with its stamp.
 
@@ -242,14 +287,11 @@ def export(source: Path, target: Path, stamp: Stamp) -> list[str]:
         raise CaptureError(f"{target}: is there already; choose another place")
     shutil.copytree(source, target)
     names = [relative for relative, _ in walk_files(target)]
-    fields = {f"{PREFIX}{name}": value for name, value in stamp.items()}
     inside = {n for n in names if any(part.endswith(".zarr") for part in Path(n).parts[:-1])}
     for name in names:
         path = target / name
         if name not in inside and not stamp_file(path, stamp):
-            beside = path.with_name(path.name + ".headworks.json")
-            beside.write_text(json.dumps(fields, sort_keys=True) + "\n")
+            stamp_beside(path, stamp)
     for folder in sorted({Path(n).parts[0] for n in inside}):
-        beside = target / f"{folder}.headworks.json"
-        beside.write_text(json.dumps(fields, sort_keys=True) + "\n")
+        stamp_beside(target / folder, stamp)
     return [relative for relative, _ in walk_files(target)]

@@ -159,6 +159,26 @@ def canonical_rest(head: HeadModel, identity: Tensor, side: int = 512) -> Rest:
     return Rest(camera, rotation, centre, zero, zero, expression, zero, torch.zeros(2, 3))
 
 
+def home_rest(head: HeadModel, identity: Tensor, rest: Rest, side: int = 512) -> Rest:
+    """The canonical place, with the torso and the face that a subject's own capture has shown."""
+    home = canonical_rest(head, identity, side)
+    return replace(rest, camera=home.camera, rotation=home.rotation, centre=home.centre)
+
+
+def still(
+    head: HeadModel, identity: Tensor, expression: Tensor, rest: Rest, source: str = "still"
+) -> Performance:
+    """One frame of an expression [Ke], head and torso as they rest in the rest's world."""
+    place = world_place(rest)
+    pose = replace(
+        HeadPose.zeros(1), neck=rest.neck[None], neck_translation=rest.neck_translation[None]
+    )
+    rotation = torch.from_numpy(place[:3, :3]).float()[None]
+    centre = torch.from_numpy(place[:3, 3]).float()[None]
+    pose = posed(head, identity, expression[None], pose, rotation, centre)
+    return Performance(head, identity, expression[None], pose, 25.0, source)
+
+
 def bare_head(head: HeadModel, identity: Tensor) -> NDArray[np.float32]:
     """Vertices [., 3] of the neutral head without neck and torso, canonical frame."""
     neutral = torch.zeros(1, len(head.expression_names))

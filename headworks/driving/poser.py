@@ -40,6 +40,9 @@ class Shape:
 
     Args:
         head: the model. identity: [Ki].
+
+    Attributes:
+        head: the model. pairs: how many correctives depend on two expressions.
     """
 
     def __init__(self, head: HeadModel, identity: Tensor) -> None:
@@ -63,7 +66,18 @@ class Shape:
             rows.append(head.pose_basis)
         self._basis = torch.cat(rows).flatten(1).contiguous().numpy()
         self._base = base.flatten().contiguous().numpy()
+        self._expressions, self.pairs = expressions, len(both)
         self._weights = np.ascontiguousarray(head.skin_weights.numpy())
+
+    @property
+    def neutral(self) -> Floats:
+        """Vertices [V, 3] of the neutral face, canonical frame."""
+        return self._base.reshape(-1, 3)
+
+    @property
+    def morphs(self) -> Floats:
+        """How each expression moves them, [Ke, V, 3], as far as it does so alone."""
+        return self._basis[: self._expressions].reshape(self._expressions, -1, 3)
 
     @torch.no_grad()
     def moments(self, expression: Tensor, pose: HeadPose) -> Iterator[_Moment]:
