@@ -63,6 +63,20 @@ STAGES: tuple[Stage, ...] = (
         (Input("ingest"), Input("matting"), Input("tracking"), Input("prior")),
     ),
     Stage(
+        "gaussian_avatars",
+        "stages.gaussian_avatars",
+        "GaussianAvatarsParams",
+        "subject",
+        (Input("ingest"), Input("matting"), Input("tracking")),
+    ),
+    Stage(
+        "flash_avatar",
+        "stages.flash_avatar",
+        "FlashAvatarParams",
+        "subject",
+        (Input("ingest"), Input("matting"), Input("tracking")),
+    ),
+    Stage(
         "evaluate",
         "stages.evaluate",
         "EvaluateParams",
@@ -73,6 +87,8 @@ STAGES: tuple[Stage, ...] = (
             Input("landmarks"),
             Input("tracking"),
             Input("fit"),
+            Input("gaussian_avatars", optional=True),
+            Input("flash_avatar", optional=True),
         ),
     ),
     Stage(

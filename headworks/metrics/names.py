@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-BASELINES = ("nearest_frame", "textured_mesh")
+BASELINES = ("gaussian_avatars", "flash_avatar", "nearest_frame", "textured_mesh")
 """Methods that every avatar is compared with."""
+
+TITLES = {"gaussian_avatars": "GaussianAvatars", "flash_avatar": "FlashAvatar"}
+"""Methods that people know under a name of its own."""
 
 HIGHER_IS_BETTER = {
     "psnr": True, "ssim": True, "ssim_3dgs": True, "ms_ssim": True, "flip": False, "fd": False,

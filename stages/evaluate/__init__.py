@@ -1,4 +1,4 @@
-"""evaluate: how well an avatar shows what it has not seen, beside two honest baselines."""
+"""evaluate: how well an avatar shows what it has not seen, beside honest baselines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def run(inputs: Inputs, params: EvaluateParams, out: Path, context: Context) -> 
     """Measure one subject's avatar and make the pictures that the report shows.
 
     Args:
-        inputs: "ingest", "matting", "landmarks", "tracking", "fit" of the subject.
+        inputs: "ingest", "matting", "landmarks", "tracking", "fit" of the subject; where they
+            are, "gaussian_avatars" and "flash_avatar".
         params: see `EvaluateParams`. out: folder to write. context: threads, progress.
 
     Raises:

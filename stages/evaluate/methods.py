@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headworks.avatars import Avatar
 from headworks.avatars.baselines import (
     NearestFrame,
     TexturedMesh,
@@ -25,14 +26,15 @@ Method = Callable[[Pair], Rendered | None]
 
 
 def make_methods(subject: Subject, texture_size: int, texture_frames: int) -> dict[str, Method]:
-    """The avatar (under its method's name) first, then the baselines.
+    """The avatar (under its method's name) first, then the baselines, avatars before the others.
 
     Args:
         subject: what is evaluated. texture_size: texels a side. texture_frames: at most so many
             training pictures give the texture.
     """
     return {
-        subject.avatar.method: _remembered(_avatar(subject)),
+        subject.avatar.method: _remembered(_avatar(subject, subject.avatar)),
+        **{name: _remembered(_avatar(subject, a)) for name, a in subject.baselines.items()},
         "nearest_frame": _remembered(_nearest_frame(subject)),
         "textured_mesh": _remembered(_textured_mesh(subject, texture_size, texture_frames)),
     }
@@ -57,14 +59,10 @@ def _remembered(method: Method) -> Method:
     return cached
 
 
-def _avatar(subject: Subject) -> Method:
+def _avatar(subject: Subject, avatar: Avatar) -> Method:
     def render(pair: Pair) -> Rendered:
-        time = slice(pair[0], pair[0] + 1)
-        rgb, alpha = subject.avatar.render(
-            subject.tracking.expression[pair[0]],
-            subject.tracking.pose[time],
-            subject.camera(pair),
-        )
+        expression, pose = avatar.state(subject.tracking, pair[0])
+        rgb, alpha = avatar.render(expression, pose, subject.camera(pair))
         return displayed(rgb), alpha
 
     return render

@@ -18,7 +18,7 @@ from headworks.formats.video import write_mp4
 from headworks.heads.base import HeadPose
 from headworks.images import to_uint8
 from headworks.metrics.flip import flip_map
-from headworks.metrics.names import BASELINES
+from headworks.metrics.names import BASELINES, TITLES
 from stages.evaluate.measure import consecutive
 from stages.evaluate.methods import Method
 from stages.evaluate.subject import Pair, Subject, evenly
@@ -181,10 +181,11 @@ def _comparison(
         rendered = method(pair)
         if rendered is None:
             continue
-        caption = name.replace("_", " ") if name in BASELINES else "Avatar"
+        plain = TITLES.get(name, name.replace("_", " ").capitalize())
+        caption = plain if name in BASELINES else "Avatar"
         role = name if name in BASELINES else "avatar"
         image = to_uint8(rendered[0])
-        out.picture(role, group, caption.capitalize(), image, f"{role}_{number}")
+        out.picture(role, group, caption, image, f"{role}_{number}")
         if name not in BASELINES:
             error = pictures.heat(flip_map(rendered[0], target), ERROR_TOP)
             out.picture("error", group, "Where the avatar differs (FLIP)", error, f"error_{number}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headworks.artifacts import open_arrays, read_array, read_meta, read_table
-from headworks.avatars import BoundAvatar, load_avatar
+from headworks.avatars import FILE, Avatar, load_avatar
 from headworks.cameras import Camera
 from headworks.errors import ArtifactError
 from headworks.heads import load_exact
@@ -21,6 +21,8 @@ from headworks.metrics.protocol import Protocol, displayed
 from headworks.tracks import Tracking, load_tracking
 from stages.contract import Inputs
 
+BASELINE_STAGES = ("gaussian_avatars", "flash_avatar")
+"""Stages whose avatars are measured beside that of `fit`."""
 Pair = tuple[int, int]
 """(t, c): a time and a camera."""
 
@@ -35,7 +37,8 @@ class Subject:
         landmarks: [T, C, 68, 3] as detected. face_landmarks: those that bound the face scope (exact
         ones where there are). rows: (t, c) -> row of frames.parquet. train: tracked training
         pictures. test: every picture to evaluate. chosen: those measured, evenly spaced.
-        untracked: pictures to evaluate that the tracker lost.
+        untracked: pictures to evaluate that the tracker lost. baselines: other methods' avatars of
+        the same subject, by method.
     """
 
     rgb: Any
@@ -51,7 +54,8 @@ class Subject:
     untracked: list[Pair]
     tracking: Tracking
     head: HeadModel
-    avatar: BoundAvatar
+    avatar: Avatar
+    baselines: dict[str, Avatar]
     meta: dict[str, Any]
 
     @property
@@ -115,7 +119,8 @@ def load_subject(inputs: Inputs, max_frames: int) -> Subject:
     Without any held-out picture (a photo), the training pictures are; their protocol says so.
 
     Args:
-        inputs: "ingest", "matting", "landmarks", "tracking", "fit". max_frames: at most so many.
+        inputs: "ingest", "matting", "landmarks", "tracking", "fit", and `BASELINE_STAGES` where
+            they are. max_frames: at most so many.
 
     Raises:
         ArtifactError: an artifact is damaged, or no picture to evaluate was tracked.
@@ -159,5 +164,16 @@ def load_subject(inputs: Inputs, max_frames: int) -> Subject:
         tracking=tracking,
         head=load_exact(tracking.head, tracking.head_digest, str(inputs["tracking"])),
         avatar=load_avatar(Path(inputs["fit"])),
+        baselines=_baselines(inputs),
         meta=meta,
     )
+
+
+def _baselines(inputs: Inputs) -> dict[str, Avatar]:
+    """Avatars of the baseline stages, but those that were left out (zero steps)."""
+    folders = {role: Path(inputs[role]) for role in BASELINE_STAGES if role in inputs}
+    return {
+        role: load_avatar(folder)
+        for role, folder in folders.items()
+        if (folder / FILE).exists() or "left_out" not in read_meta(folder, "avatar")
+    }

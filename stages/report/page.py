@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headworks.metrics.aggregate import paired_bootstrap
-from headworks.metrics.names import BASELINES, HIGHER_IS_BETTER, split_name
+from headworks.metrics.names import BASELINES, HIGHER_IS_BETTER, TITLES, split_name
 from stages.report import plots
 from stages.report.costs import PLACE, Cost, with_costs
 from stages.report.gather import SubjectReport
@@ -67,6 +67,7 @@ def write_page(
     import jinja2
 
     views = [_view(number, subject, out) for number, subject in enumerate(subjects)]
+    measured = {method for subject in subjects for method in subject.values}
     overview = plots.plot_overview(subjects, out / "plots" / "overview.svg")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
@@ -80,6 +81,7 @@ def write_page(
         subjects=views,
         overview="plots/overview.svg" if overview else None,
         gains=_gains(subjects, params.seed),
+        baselines=[method for method in BASELINES if method in measured],
         style=(_FOLDER / "style.css").read_text(),
         script=(_FOLDER / "divider.js").read_text(),
         costs_place=PLACE,
@@ -146,7 +148,7 @@ def _table(subject: SubjectReport) -> list[tuple[str, bool, list[Cell]]]:
 
 
 def _gain(subject: SubjectReport) -> float | None:
-    """PSNR of the avatar above the better baseline, dB."""
+    """PSNR of the avatar above the best baseline, dB."""
     values = {m: v["psnr"] for m, v in subject.values.items() if "psnr" in v}
     others = [v for m, v in values.items() if m in BASELINES]
     own = values.get(subject.methods[0])
@@ -168,7 +170,8 @@ def _gains(subjects: Sequence[SubjectReport], seed: int) -> list[str]:
             continue
         own, other = zip(*pairs)
         result = paired_bootstrap(own, other, seed=seed)
-        text = f"{result.mean:+.2f} dB PSNR against the {plots.label(baseline)}"
+        article = "" if baseline in TITLES else "the "
+        text = f"{result.mean:+.2f} dB PSNR against {article}{plots.label(baseline)}"
         if result.low is not None and len(pairs) >= MIN_SUBJECTS_FOR_INTERVAL:
             text += f" (95 % interval over subjects {result.low:+.2f} to {result.high:+.2f})"
         text = text.replace("-", "\N{MINUS SIGN}")

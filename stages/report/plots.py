@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headworks.metrics.names import BASELINES
+from headworks.metrics.names import BASELINES, TITLES
 from stages.report.gather import SubjectReport
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 INK, MUTED, GRID = "#22262b", "#646b73", "#e4e4df"
 # Colours of Okabe and Ito, told apart with every kind of colour vision; markers differ as well.
 STYLES: dict[str, dict[str, Any]] = {
+    "gaussian_avatars": {"color": "#cc79a7", "marker": "D", "linestyle": (0, (6, 1.5))},
+    "flash_avatar": {"color": "#56b4e9", "marker": "v", "linestyle": (0, (3, 1, 1, 1))},
     "nearest_frame": {"color": "#e69f00", "marker": "s", "linestyle": (0, (4, 2))},
     "textured_mesh": {"color": "#009e73", "marker": "^", "linestyle": (0, (1, 1.4))},
 }
@@ -47,7 +49,8 @@ def style(method: str) -> dict[str, Any]:
 
 def label(method: str) -> str:
     """A method's name as people read it."""
-    return method.replace("_", " ") if method in BASELINES else f"avatar ({method})"
+    plain = TITLES.get(method, method.replace("_", " "))
+    return plain if method in BASELINES else f"avatar ({method})"
 
 
 def plot_frames(subject: SubjectReport, path: Path) -> bool:

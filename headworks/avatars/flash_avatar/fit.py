@@ -16,7 +16,7 @@ from torch import Tensor
 from headworks.avatars.avatar import tracked_state
 from headworks.avatars.binding import Binding
 from headworks.avatars.flash_avatar.avatar import FlashAvatar
-from headworks.avatars.flash_avatar.losses import PERCEPTUAL_WEIGHT, mouth_mask, picture_loss
+from headworks.avatars.flash_avatar.losses import mouth_mask, picture_loss
 from headworks.avatars.flash_avatar.model import (
     Carried,
     FlashGaussians,
@@ -52,11 +52,9 @@ RATES = {
 }  # fmt: skip
 """Adam rates of FlashAvatar's arguments/__init__.py."""
 NETWORK_RATE = 1e-4
-PERCEPTUAL_FROM = 0.1
-"""Share of the steps from which on the perceptual term counts (step 15 001 of 150 000)."""
 CHECKPOINT = "flash_avatar.safetensors"
 Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""Two images [H, W, 3] in [0, 1] -> distance []."""
+"""Two images [1, 3, H, W] in [0, 1] -> distance []."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,8 @@ class FlashAvatarConfig:
         sh_degree: of the colours [3]; None: 3 for several cameras, else 0.
         sh_every: share of the steps after which a degree is added [1/300].
         scale_mode: "additive" or "log_mult" [log_mult].
+        lambda_lpips: weight of the perceptual distance [0.05]. lpips_from: share of the steps
+            after which it joins in [0.1].
         background: "white" or "random", that pictures are composited over [green].
         checkpoint_every: steps between two checkpoints in `scratch`.
     """
@@ -89,6 +89,8 @@ class FlashAvatarConfig:
     sh_degree: int | None = None
     sh_every: float = 0.1
     scale_mode: str = "additive"
+    lambda_lpips: float = 0.0
+    lpips_from: float = 0.1
     background: str = "white"
     checkpoint_every: int = 500
 
@@ -115,8 +117,8 @@ def fit_flash_avatar(
         head: the head model of the tracking. views: the training pictures.
         setting: "photo", "monocular" or "multiview". seed: seeds network, view order, backgrounds.
         progress: called with (fraction, message). scratch: folder where an interrupted fit left
-            its state and the next one goes on, to the same result. perceptual: the distance that
-            the official code takes from LPIPS; None leaves its term out.
+            its state and the next one goes on, to the same result. perceptual: distance of two
+            images [1, 3, H, W], LPIPS in the official code; None leaves its term out.
 
     Returns:
         The avatar and its training curve.
@@ -209,9 +211,9 @@ class _Trainer:
         )
         target, alpha = views.target(index, background)
         loss = picture_loss(pred, target, self._mouth(index))
-        if self.perceptual is not None and step >= PERCEPTUAL_FROM * c.steps:
-            inside = alpha[..., None]
-            loss = loss + PERCEPTUAL_WEIGHT * self.perceptual(pred * inside, target * inside)
+        if self.perceptual is not None and c.lambda_lpips and step >= c.lpips_from * c.steps:
+            inside = ((x * alpha[..., None]).permute(2, 0, 1)[None] for x in (pred, target))
+            loss = loss + c.lambda_lpips * self.perceptual(*inside)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()
         self.adam.step()

@@ -12,7 +12,6 @@ from headworks.heads.base import HeadModel
 
 HUBER_DELTA = 0.1
 MOUTH_WEIGHT = 40.0
-PERCEPTUAL_WEIGHT = 0.05
 MOUTH_REGIONS = ("lips", "mouth_inner", "teeth", "tongue")
 
 
