@@ -14,6 +14,7 @@ import tyro
 
 from headworks.errors import HeadworksError
 from pipelines import cli_audit, cli_avatars, cli_care, cli_heads, cli_share
+from pipelines.captures import Layout
 from pipelines.console import app, say, say_json, workspace_here
 
 if TYPE_CHECKING:
@@ -43,20 +44,23 @@ def add(
     seed: int | None = None,
     consent: str | None = None,
     licence: str | None = None,
+    layout: Layout | None = None,
 ) -> int:
-    """Add a subject: a photo, a folder of photos, a clip, a NeRSemble folder, or a made person.
+    """Add a subject: a photo, a folder of photos, a clip, a rig's folder, or a made person.
 
     Args:
         name: what to call it (letters, digits, _ and -).
-        paths: a photo, several photos, a folder of photos, a clip, or one folder in the layout of
-            NeRSemble (calibration and one video per camera and sequence).
+        paths: a photo, several photos, a folder of photos, a clip, or one folder of a known layout
+            (NeRSemble, VHAP, Gaussian Head Avatar, GAGAvatar_track, clips as frames:
+            docs/captures.md); a folder of several people's clips makes a subject of each.
         synthetic: kind of synthetic person instead of paths; needs --seed.
         seed: seed of the synthetic person.
         consent: what the person agreed to; travels with all that is made of the capture.
         licence: licence of the capture.
+        layout: read the folder as this, whatever it looks like.
     """
+    from pipelines.captures import add_captures
     from pipelines.setup import SYNTHETIC_KINDS, add_people, ensure_workspace
-    from pipelines.subjects import add_subject, probe
 
     workspace = workspace_here()
     made = not (workspace.layout.root / ".dvc" / "config").is_file()
@@ -64,11 +68,18 @@ def add(
     if made:
         say(f"made a workspace of {workspace.layout.root}")
     kind = SYNTHETIC_KINDS[synthetic] if synthetic else None
-    subject = add_subject(workspace.layout, name, paths, kind, seed, consent, licence, probe)
-    say(f"{subject.name}: {subject.kind}, {subject.oid}")
-    for file, (md5, sha256, size) in subject.files.items():
-        if file not in ("subject.json", "terms.json"):
+    added = add_captures(workspace.layout, name, paths, kind, seed, consent, licence, layout)
+    for subject, found in added:
+        say(f"{subject.name}: {subject.kind}, {subject.oid}")
+        for line in found:
+            say(f"  {line}")
+        files = [f for f in subject.files if f not in ("subject.json", "terms.json")]
+        for file in files if len(files) <= 40 else []:
+            md5, sha256, size = subject.files[file]
             say(f"  {file}  {size / 1e6:.2f} MB  md5 {md5}  sha256 {sha256[:16]}")
+        if len(files) > 40:
+            total = sum(subject.files[f][2] for f in files)
+            say(f"  {len(files)} files, {total / 1e6:.1f} MB")
     if kind != "population":
         for line in add_people(workspace):
             say(line)

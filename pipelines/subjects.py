@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from headworks.errors import CaptureError, HeadworksError
+from headworks.formats.layouts import Capture, find_captures
 from headworks.formats.media import PHOTO_SUFFIXES as PHOTOS
 from headworks.formats.media import VIDEO_SUFFIXES as CLIPS
-from headworks.formats.nersemble import copy_participant, is_nersemble
+from headworks.formats.nersemble import NAME as NERSEMBLE
 from headworks.formats.subject import DESCRIPTION, TERMS, read_terms
 from headworks.formats.subject import read_subject as describe
 from pipelines.canon import md5_tree
@@ -241,9 +242,11 @@ def _gather(paths: Sequence[Path]) -> tuple[Kind, list[Path]]:
     for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
+            inside = inside or sorted(p for p in path.iterdir() if p.suffix.lower() in CLIPS)
             if not inside:
                 raise CaptureError(
-                    f"{path}: no photos in this folder (looked for {', '.join(sorted(PHOTOS))})"
+                    f"{path}: no photos in this folder (looked for {', '.join(sorted(PHOTOS))}), "
+                    "no clip, and no layout that is known (docs/captures.md lists them)"
                 )
             files += inside
         elif path.is_file():
@@ -275,10 +278,10 @@ def probe(path: Path) -> None:
     Raises:
         CaptureError: broken, or not what its name says.
     """
-    from headworks.formats.media import clip_info, read_photo
+    from headworks.formats.media import probe_clip, read_photo
 
     if path.suffix.lower() in CLIPS:
-        clip_info(path)
+        probe_clip(path)
     else:
         read_photo(path)
 
@@ -292,16 +295,19 @@ def add_subject(
     consent: str | None = None,
     licence: str | None = None,
     check: Callable[[Path], None] = lambda path: None,
+    capture: Capture | None = None,
 ) -> Subject:
     """Put a capture into data/raw/, whole or not at all.
 
     Args:
         layout: of the workspace.
         name: what to call it.
-        paths: a photo, photos or a folder of them, or a clip; none for synthetic kinds.
+        paths: a photo, photos or a folder of them, a clip, or a folder of a known layout
+            (`headworks.formats.layouts`); none for synthetic kinds.
         kind, seed: for synthetic kinds.
         consent, licence: words that travel with the capture.
         check: looks at each file before anything is written; raises to refuse it.
+        capture: one of the captures in the folder `paths[0]`, where that is known already.
 
     Returns:
         The subject.
@@ -319,10 +325,17 @@ def add_subject(
     else:
         if not paths:
             raise HeadworksError(f"{name}: give a photo, a folder of photos or a clip")
-        if len(paths) == 1 and is_nersemble(paths[0]):
-            kind, files = "multiview", []
+        if capture is None and kind is None and len(paths) == 1:
+            found_here = find_captures(paths[0], None, check)
+            if len(found_here) > 1:
+                raise CaptureError(f"{paths[0]}: holds {len(found_here)} captures; give one")
+            capture = found_here[0] if found_here else None
+        if capture is not None:
+            kind, files = cast(Kind, capture.kind), []
         else:
             found, files = _gather(paths)
+            if kind is not None and (kind == "clip") != (found == "clip"):
+                raise CaptureError(f"{paths[0]}: not a {kind}, but a {found}")
             kind = kind or found
         seed = None
         for path in files:
@@ -331,15 +344,17 @@ def add_subject(
     staged = private_folder(layout.tmp, f"add-{name}")
     try:
         taken: dict[str, Path] = {}
-        if kind == "multiview":
-            copy_participant(paths[0], staged, check)
+        if capture is not None:
+            capture.copy(staged)
         for path in files:
             target = _safe_file_name(path.name)
             if target in taken:
                 raise CaptureError(f"{path} and {taken[target]}: two files of the same name")
             taken[target] = path
             shutil.copyfile(path, staged / target)
-        body = {"kind": kind, "files": sorted(taken), "seed": seed}
+        body: dict[str, Any] = {"kind": kind, "files": sorted(taken), "seed": seed}
+        if capture is not None and capture.layout != NERSEMBLE:
+            body["layout"] = capture.layout
         _write_json(staged / DESCRIPTION, body)
         _write_json(staged / TERMS, {"consent": consent, "licence": licence})
         sync_tree(staged)

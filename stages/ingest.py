@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from headworks.formats.crops import Crop
     from headworks.formats.media import Frame
+    from headworks.formats.rig import Rig, Source
+    from stages.ingest_write import CaptureWriter
 
 _SAMPLES = 24
 _DETECTION_SIDE = 512
@@ -46,21 +48,19 @@ class IngestParams(Params):
 
 
 @dataclass
-class _Rows:
-    """Frames and their table rows as they are decoded."""
+class _Planned:
+    """A clip, or a photo, whose crop is chosen."""
 
-    frames: list[NDArray[np.uint8]] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def add(
-        self, image: NDArray[np.uint8], crop: Crop, box: NDArray[np.floating], **columns: Any
-    ) -> None:
-        t = len(self.frames)
-        corners = dict(zip(("face_x0", "face_y0", "face_x1", "face_y1"), map(float, box)))
-        where = {"crop_x": crop.x, "crop_y": crop.y, "crop_side": crop.side}
-        self.frames.append(image)
-        self.rows.append({"t": t, "c": 0, "camera": "0", **columns, **where, **corners})
+    source: Source
+    sequence: str
+    crop: Crop
+    content: tuple[int, int, int, int]
+    count: int
+    matted: bool
+    face: NDArray[np.floating]
+    face_share: float
+    facts: dict[str, Any]
+    fps: float | None = None
 
 
 def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> None:
@@ -74,7 +74,9 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
         CaptureError: a file is missing, broken, no photo or video, or shows no usable face.
     """
     from headworks.errors import CaptureError
+    from headworks.formats.rig import Source
     from headworks.formats.subject import read_subject
+    from stages.ingest_write import CaptureWriter, facts_of, write_parameters
 
     subject = read_subject(Path(inputs["raw"]))
     if subject.kind in SYNTHETIC and "synthesis" not in inputs:
@@ -86,101 +88,143 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
         context.progress(1.0, "synthetic capture taken over")
         return
 
-    if subject.kind == "multiview":
+    raw = Path(inputs["raw"])
+    notes: list[str] = []
+    rig: Rig | None = None
+    if subject.kind == "multiview" or subject.layout:
+        from headworks.formats.layouts import read_raw
+
+        rig = read_raw(raw, subject.layout)
+    if rig is not None and rig.calibrated:
         from stages.ingest_multiview import ingest_rig
 
-        raw = Path(inputs["raw"])
         limits = (params.size, params.stride, params.max_frames, params.head_scale)
-        ingest_rig(raw, *limits, out, facts, context)
+        ingest_rig(rig, raw, *limits, params.test_fraction, out, facts, context)
         return
 
-    found = _Rows()
-    sources: list[dict[str, Any]] = []
-    fps: float | None = None
-    if subject.kind in ("photo", "photos"):
-        for n, file in enumerate(subject.files):
-            _photo(file, n, params, found, sources)
-            context.progress((n + 1) / len(subject.files), file.name)
-    elif subject.kind == "clip":
-        stems = [file.stem for file in subject.files]
-        for file in subject.files:
-            name = file.stem if stems.count(file.stem) == 1 else file.name
-            fps = _clip(file, name, params, found, sources, context)
-    elif subject.kind == "synthetic_photo":
-        folder = Path(inputs["synthesis"])
-        _photo(folder / "photo.png", 0, params, found, sources)
-        _carry_truth(folder / "truth", found, params.size, out / "truth")
+    planned: list[_Planned] = []
+    photos = subject.kind in ("photo", "photos", "synthetic_photo")
+    if rig is not None:
+        notes += rig.notes
+        for recording in rig.recordings.values():
+            (source,) = recording.sources.values()
+            planned.append(_plan(source, recording.name, params, notes))
+    elif subject.kind in SYNTHETIC:
+        name = "photo.png" if photos else "clip.mp4"
+        source = Source((Path(inputs["synthesis"]) / name,))
+        planned.append(_plan(source, "photo_000" if photos else "clip", params, notes))
     else:
-        folder = Path(inputs["synthesis"])
-        fps = _clip(folder / "clip.mp4", "clip", params, found, sources, context)
-        _carry_truth(folder / "truth", found, params.size, out / "truth")
+        stems = [file.stem for file in subject.files]
+        for n, file in enumerate(subject.files):
+            name = file.stem if stems.count(file.stem) == 1 else file.name
+            name = f"photo_{n:03d}" if photos else name
+            planned.append(_plan(Source((file,)), name, params, notes))
+            context.progress(0.2 * (n + 1) / len(subject.files), f"{file.name}: crop chosen")
 
-    _write(
-        out,
-        found,
+    matted = all(p.matted for p in planned)
+    if not matted and any(p.matted for p in planned):
+        notes.append("mattes came with some pictures only, and are not used")
+    times = sum(p.count for p in planned)
+    writer = CaptureWriter(out, times, 1, params.size, matted)
+    rows = _cut(planned, params, photos, matted, writer, context)
+    carried: list[str] = []
+    if rig is not None:
+        picks = [[i * params.stride for i in range(p.count)] for p in planned]
+        carried = write_parameters(list(rig.recordings.values()), picks, out, notes)
+    if subject.kind in SYNTHETIC:
+        truth = Path(inputs["synthesis"]) / "truth"
+        _carry_truth(truth, rows, planned[0].crop, params.size, out / "truth")
+    camera = {"name": "0", "width": params.size, "height": params.size, "K": None, "viewmat": None}
+    writer.close(
         {
             **facts,
-            "setting": "photo" if "photo" in subject.kind else "monocular",
-            "fps": fps,
-            "source": sources,
-            "notes": found.notes,
-            "cameras": [
-                {
-                    "name": "0",
-                    "width": params.size,
-                    "height": params.size,
-                    "K": None,
-                    "viewmat": None,
-                }
-            ],
-        },
+            **({"layout": rig.layout, "parameters": carried} if rig is not None else {}),
+            "setting": "photo" if photos else "monocular",
+            "fps": planned[-1].fps,
+            "source": facts_of(rig, raw) if rig is not None else [p.facts for p in planned],
+            "notes": notes,
+            "cameras": [camera],
+        }
     )
 
 
-def _write(out: Path, found: _Rows, meta: dict[str, Any]) -> None:
+def _plan(source: Source, sequence: str, params: IngestParams, notes: list[str]) -> _Planned:
+    """Decode what one camera took to choose its crop; no more than some samples are kept."""
     import numpy as np
-    import polars as pl
 
-    from headworks.artifacts import write_arrays, write_meta, write_table
+    from headworks.formats.crops import choose_crop, content_rectangle
+    from headworks.formats.media import clip_info, read_picture
+    from headworks.formats.rig import read_source
 
-    corners = [f"face_{axis}{end}" for end in "01" for axis in "xy"]
-    schema: dict[str, Any] = {
-        "sequence": pl.String,
-        "t": pl.Int32,
-        "c": pl.Int32,
-        "frame": pl.Int32,
-        "camera": pl.String,
-        "time_s": pl.Float64,
-        "split": pl.String,
-        **dict.fromkeys(("crop_x", "crop_y", "crop_side", *corners), pl.Float32),
-    }
-    write_arrays(out / "frames.zarr", {"rgb": np.stack(found.frames)[:, None]})
-    write_table(out / "frames.parquet", pl.DataFrame(found.rows, schema=schema))
-    write_meta(out, "capture", meta)
-
-
-def _photo(
-    file: Path, index: int, params: IngestParams, found: _Rows, sources: list[dict[str, Any]]
-) -> None:
-    from headworks.formats.crops import apply_crop, choose_crop, content_rectangle
-    from headworks.formats.media import read_photo
-
-    rgb, codec = read_photo(file)
-    content = content_rectangle([rgb])
-    boxes = _faces([rgb], file, found.notes)
-    crop = choose_crop(boxes[:, :4], content, params.head_scale)
-    _note_padding(file, crop, content, found.notes)
-    box = crop.to_working(boxes[0, :4].reshape(2, 2), params.size).ravel()
-    found.add(
-        apply_crop(rgb, crop, params.size, content),
-        crop,
-        box,
-        sequence=f"photo_{index:03d}",
-        frame=0,
-        time_s=0.0,
-        split="train",
+    file = source.files[0]
+    samples, count, matted = _sample(read_source(source, params.stride, params.max_frames))
+    content = content_rectangle(samples)
+    seen = _faces(samples, file, notes)
+    crop = choose_crop(seen[:, :4], content, params.head_scale)
+    _note_padding(file, crop, content, notes)
+    info = clip_info(file) if source.is_video else None
+    codec = info.codec if info else read_picture(file).codec
+    return _Planned(
+        source=source,
+        sequence=sequence,
+        crop=crop,
+        content=content,
+        count=count,
+        matted=matted,
+        face=seen[0, :4],
+        face_share=float(np.median(seen[:, 2] - seen[:, 0])) / crop.side,
+        facts=_source(file, codec, samples[0]),
+        fps=info.fps / params.stride if info and info.fps else None,
     )
-    sources.append(_source(file, codec, rgb))
+
+
+def _cut(
+    planned: list[_Planned], params: IngestParams, photos: bool, matted: bool,
+    writer: CaptureWriter, context: Context,
+) -> list[int]:  # fmt: skip
+    """Decode again and cut the frames, one in memory at a time; their numbers in the source."""
+    import numpy as np
+
+    from headworks.formats.crops import apply_crop
+    from headworks.formats.rig import read_source
+    from headworks.landmarks.faces import detect_faces
+    from stages.ingest_write import split_columns
+
+    numbers: list[int] = []
+    times = sum(p.count for p in planned)
+    for plan in planned:
+        file = plan.source.files[0].name
+        side = int(np.clip(_DETECTED_FACE / plan.face_share, 256, 1024))
+        train = plan.count if photos else plan.count - round(plan.count * params.test_fraction)
+        source = plan.source
+        for n, frame in enumerate(read_source(source, params.stride, params.max_frames)):
+            image = apply_crop(frame.rgb, plan.crop, params.size, plan.content)
+            alpha = None
+            if matted and frame.alpha is not None:
+                alpha = apply_crop(frame.alpha, plan.crop, params.size, plan.content)
+            box = np.full(4, np.nan)
+            if photos:
+                box = plan.crop.to_working(plan.face.reshape(2, 2), params.size).ravel()
+            elif len(boxes := detect_faces(image, side)):
+                box = boxes[0, :4].astype(np.float64)
+            writer.add(
+                len(numbers),
+                0,
+                image,
+                alpha,
+                plan.crop,
+                box,
+                sequence=plan.sequence,
+                camera="0",
+                frame=frame.index,
+                time_s=frame.time_s,
+                **split_columns(source, n * params.stride, "train" if n < train else "test"),
+            )
+            numbers.append(frame.index)
+            if n % 16 == 0:
+                done = 0.2 + 0.8 * len(numbers) / times
+                context.progress(done, f"{file}: frame {n} of {plan.count}")
+    return numbers
 
 
 def _source(file: Path, codec: str, image: NDArray[np.uint8]) -> dict[str, Any]:
@@ -191,55 +235,12 @@ def _source(file: Path, codec: str, image: NDArray[np.uint8]) -> dict[str, Any]:
     return {**source_facts(file, codec), "width": width, "height": height}
 
 
-def _clip(
-    file: Path,
-    sequence: str,
-    params: IngestParams,
-    found: _Rows,
-    sources: list[dict[str, Any]],
-    context: Context,
-) -> float | None:
-    """Decode twice: once to choose the crop, once to cut the frames; neither keeps the clip."""
-    import numpy as np
-
-    from headworks.formats.crops import apply_crop, choose_crop, content_rectangle
-    from headworks.formats.media import clip_info, read_clip
-    from headworks.landmarks.faces import detect_faces
-
-    info = clip_info(file)
-    samples, count = _sample(read_clip(file, params.stride, params.max_frames))
-    content = content_rectangle(samples)
-    seen = _faces(samples, file, found.notes)
-    crop = choose_crop(seen[:, :4], content, params.head_scale)
-    _note_padding(file, crop, content, found.notes)
-    context.progress(0.2, f"{file.name}: crop chosen")
-
-    share = float(np.median(seen[:, 2] - seen[:, 0])) / crop.side
-    side = int(np.clip(_DETECTED_FACE / share, 256, 1024))
-    train = count - round(count * params.test_fraction)
-    for n, frame in enumerate(read_clip(file, params.stride, params.max_frames)):
-        image = apply_crop(frame.rgb, crop, params.size, content)
-        boxes = detect_faces(image, side)
-        found.add(
-            image,
-            crop,
-            boxes[0, :4] if len(boxes) else np.full(4, np.nan),
-            sequence=sequence,
-            frame=frame.index,
-            time_s=frame.time_s,
-            split="train" if n < train else "test",
-        )
-        if n % 16 == 0:
-            context.progress(0.2 + 0.8 * n / count, f"{file.name}: frame {n} of {count}")
-    sources.append(_source(file, info.codec, samples[0]))
-    return info.fps / params.stride if info.fps else None
-
-
-def _sample(frames: Iterator[Frame]) -> tuple[list[NDArray[np.uint8]], int]:
-    """Some frames spread evenly over a stream of unknown length, and its length."""
+def _sample(frames: Iterator[Frame]) -> tuple[list[NDArray[np.uint8]], int, bool]:
+    """Some frames spread evenly over a stream of unknown length, its length, if all are matted."""
     kept: list[NDArray[np.uint8]] = []
-    step, count = 1, 0
+    step, count, matted = 1, 0, True
     for frame in frames:
+        matted = matted and frame.alpha is not None
         if count % step == 0:
             if len(kept) == _SAMPLES:
                 kept = kept[::2]
@@ -247,7 +248,7 @@ def _sample(frames: Iterator[Frame]) -> tuple[list[NDArray[np.uint8]], int]:
             if count % step == 0:
                 kept.append(frame.rgb)
         count += 1
-    return kept, count
+    return kept, count, matted
 
 
 def _faces(images: list[NDArray[np.uint8]], file: Path, notes: list[str]) -> NDArray[np.float32]:
@@ -315,17 +316,15 @@ def _pass_through(synthesis: Path, out: Path, facts: dict[str, Any]) -> None:
     write_meta(out, "capture", {**carried, **facts})
 
 
-def _carry_truth(truth: Path, found: _Rows, size: int, out: Path) -> None:
+def _carry_truth(truth: Path, numbers: list[int], crop: Crop, size: int, out: Path) -> None:
     """Truth in the clip's pixels becomes truth in working pixels, for the frames that were kept."""
     import numpy as np
 
     from headworks.artifacts import open_arrays, write_arrays
-    from headworks.formats.crops import Crop, apply_crop
+    from headworks.formats.crops import apply_crop
 
     group = open_arrays(truth / "truth.zarr")
-    index = np.array([row["frame"] for row in found.rows])
-    first = found.rows[0]
-    crop = Crop(first["crop_x"], first["crop_y"], first["crop_side"])
+    index = np.array(numbers)
     arrays: dict[str, NDArray[Any]] = {}
     for name in sorted(set(group.array_keys()) - _PIXELS):
         array = np.asarray(group[name][...])

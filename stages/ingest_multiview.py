@@ -1,8 +1,7 @@
-"""ingest of a calibrated rig: NeRSemble's recordings become square frames of all cameras."""
+"""ingest of a calibrated rig: its recordings become square frames of all cameras."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
 
     from headworks.cameras import Camera
     from headworks.formats.crops import Crop
-    from headworks.formats.nersemble import Participant, Sequence
+    from headworks.formats.rig import Recording, Rig, Source
+    from stages.ingest_write import CaptureWriter
 
 _DETECTION_SIDE = 640
 # Frames in which the detector looks for the face: it gives the table's boxes, nothing else.
@@ -23,170 +23,181 @@ _DETECTED_FACE = 110
 
 
 def ingest_rig(
-    raw: Path, size: int, stride: int, max_frames: int, head_scale: float, out: Path,
-    facts: dict[str, Any], context: Context,
+    rig: Rig, raw: Path, size: int, stride: int, max_frames: int, head_scale: float,
+    test_fraction: float, out: Path, facts: dict[str, Any], context: Context,
 ) -> None:  # fmt: skip
-    """Write the capture of a participant.
+    """Write the capture of a rig.
 
     Args:
-        raw: folder in NeRSemble's layout. size: side of the working frames, pixels.
+        rig: what was found in the folder `raw`. size: side of the working frames, pixels.
         stride: take every stride-th frame. max_frames: of one sequence.
-        head_scale: side of the crops in sides of the face box. out: folder to write.
-        facts: what `artifact.json` says besides. context: progress.
+        head_scale: side of the crops in sides of the face box.
+        test_fraction: share of each sequence, at its end, that is for tests where neither a split
+            came along nor a camera or sequence is known to be held out.
+        out: folder to write. facts: what `artifact.json` says besides. context: progress.
 
     Raises:
         CaptureError: broken recordings or calibration, or no face.
     """
-    import numpy as np
-    import polars as pl
-
-    from headworks.artifacts import write_arrays, write_meta, write_table
-    from headworks.formats.media import source_facts
     from headworks.formats.multiview import crop_around, locate_face
-    from headworks.formats.nersemble import FREE, read_participant
+    from stages.ingest_write import CaptureWriter, facts_of, write_parameters
 
-    person = read_participant(raw)
-    serials = [s for s in person.cameras if all(s in q.videos for q in person.sequences.values())]
-    notes = [f"camera {s}: not in every sequence, left out" for s in person.cameras
-             if s not in serials]  # fmt: skip
-    cameras, codecs, boxes, fps = _looked_at(person, serials)
+    names = list(rig.cameras)
+    recordings = list(rig.recordings.values())
+    notes = list(rig.notes)
+    cameras, boxes, fps = _looked_at(rig)
     point, width = locate_face(cameras, boxes)
-    crops = {s: crop_around(cameras[s], point, head_scale * width) for s in serials}
-    lengths = {q.name: _length(q, serials, stride, max_frames, notes)
-               for q in person.sequences.values()}  # fmt: skip
-    if FREE not in lengths:
-        notes.append("no sequence FREE: only the held-out cameras are test frames")
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="headworks-rig-") as folder:
-        shape = (sum(lengths.values()), len(serials), size, size, 3)
-        frames = np.lib.format.open_memmap(Path(folder) / "rgb.npy", "w+", np.uint8, shape)
-        start = 0
-        for sequence in person.sequences.values():
-            for c, serial in enumerate(serials):
-                found = _record(
-                    person,
-                    sequence,
-                    serial,
-                    crops[serial],
-                    size,
-                    stride,
-                    frames[start : start + lengths[sequence.name], c],
-                    c,
-                    start,
-                )
-                rows += found  # fmt: skip
-                done = (start + lengths[sequence.name] * (c + 1) / len(serials)) / shape[0]
-                context.progress(done, f"{sequence.name}, camera {serial}")
-            start += lengths[sequence.name]
-        write_arrays(out / "frames.zarr", {"rgb": frames})
-    numbers = {"t": pl.Int32, "c": pl.Int32, "frame": pl.Int32, "time_s": pl.Float64}
-    narrow = {n: pl.Float32 for n in rows[0] if n.startswith(("crop_", "face_"))}
-    table = pl.DataFrame(rows, schema_overrides={**numbers, **narrow}).sort("t", "c")
-    write_table(out / "frames.parquet", table)
+    crops = {name: crop_around(cameras[name], point, head_scale * width) for name in names}
+    lengths = [_length(r, names, stride, max_frames, notes) for r in recordings]
+    held = bool(rig.held_out & {*names, *rig.recordings})
+    writer = CaptureWriter(out, sum(lengths), len(names), size, rig.has_masks)
+    start = 0
+    for recording, length in zip(recordings, lengths):
+        train = length - (0 if held else round(length * test_fraction))
+        for c, name in enumerate(names):
+            out_of_reach = bool({name, recording.name} & rig.held_out)
+            _record(rig, recording, name, crops[name], size, stride, start, length,
+                    0 if out_of_reach else train, c, writer)  # fmt: skip
+            done = (start + length * (c + 1) / len(names)) / sum(lengths)
+            context.progress(done, f"{recording.name}, camera {name}")
+        start += length
+    picks = [[i * stride for i in range(length)] for length in lengths]
+    parameters = write_parameters(recordings, picks, out, notes)
+    if len(rig.plates) >= len(names):
+        _write_plates(rig, cameras, crops, size, out)
     described = [
-        {"name": s, "width": size, "height": size, "viewmat": cameras[s].viewmat.tolist(),
-         "K": crops[s].intrinsics(cameras[s].K, size).tolist()}
-        for s in serials
+        {"name": name, "width": size, "height": size, "viewmat": cameras[name].viewmat.tolist(),
+         "K": crops[name].intrinsics(cameras[name].K, size).tolist()}
+        for name in names
     ]  # fmt: skip
-    sources = [
-        {**source_facts(file, codecs if file.suffix == ".mp4" else file.suffix[1:]),
-         "file": str(file.relative_to(raw)) if file.is_relative_to(raw) else file.name}
-        for file in person.files
-    ]  # fmt: skip
-    write_meta(out, "capture", {**facts, "setting": "multiview", "cameras": described,
-                                "fps": fps / stride if fps else None, "source": sources,
-                                "notes": notes})  # fmt: skip
+    rate = fps or rig.fps
+    writer.close(
+        {**facts, "setting": "multiview", "layout": rig.layout, "cameras": described,
+         "fps": rate / stride if rate else None, "source": facts_of(rig, raw),
+         "parameters": parameters, "notes": notes}
+    )  # fmt: skip
 
 
 def _looked_at(
-    person: Participant, serials: list[str]
-) -> tuple[dict[str, Camera], str, dict[str, NDArray[np.floating]], float | None]:
-    """Cameras at the size of the videos, the codec, face boxes where found, the frame rate."""
+    rig: Rig,
+) -> tuple[dict[str, Camera], dict[str, NDArray[np.floating]], float | None]:
+    """Cameras at the size of the pictures, face boxes where found, the videos' frame rate."""
     import numpy as np
 
     from headworks.errors import CaptureError
-    from headworks.formats.media import clip_info, read_clip
+    from headworks.formats.media import clip_info
     from headworks.formats.nersemble import scaled_camera
+    from headworks.formats.rig import read_source
     from headworks.landmarks.faces import detect_faces
 
     cameras: dict[str, Camera] = {}
     boxes: dict[str, NDArray[np.floating]] = {}
-    for serial in serials:
+    for name in rig.cameras:
         seen = []
-        for sequence in person.sequences.values():
-            file = sequence.videos[serial]
-            image = next(iter(read_clip(file, 1, 1))).rgb
+        for recording in rig.recordings.values():
+            source = recording.sources[name]
+            file = source.files[0]
+            image = next(iter(read_source(source, 1, 1))).rgb
             height, width = image.shape[:2]
-            camera = scaled_camera(person.cameras[serial], width, height, str(file))
-            known = cameras.setdefault(serial, camera)
+            camera = scaled_camera(rig.cameras[name], width, height, str(file))
+            known = cameras.setdefault(name, camera)
             if (known.width, known.height) != (width, height):
                 raise CaptureError(
-                    f"{file}: {width} x {height} pixels, other sequences of camera {serial} have "
+                    f"{file}: {width} x {height} pixels, other sequences of camera {name} have "
                     f"{known.width} x {known.height}; give recordings of one size"
                 )
             found = detect_faces(image, _DETECTION_SIDE)
             if len(found):
                 seen.append(found[0, :4])
         if seen:
-            boxes[serial] = np.median(seen, 0)
-    info = clip_info(next(iter(person.sequences.values())).videos[serials[0]])
-    return cameras, info.codec, boxes, info.fps
+            boxes[name] = np.median(seen, 0)
+    first = next(rig.sources())
+    return cameras, boxes, clip_info(first.files[0]).fps if first.is_video else None
 
 
 def _length(
-    sequence: Sequence, serials: list[str], stride: int, max_frames: int, notes: list[str]
+    recording: Recording, names: list[str], stride: int, max_frames: int, notes: list[str]
 ) -> int:
     """Frames taken of a sequence: as many as its shortest video has."""
-    from headworks.errors import CaptureError
-    from headworks.formats.media import clip_info
-
-    counts = {s: clip_info(sequence.videos[s]).frames for s in serials}
-    least = min(counts.values())
-    if least < 1:
-        raise CaptureError(
-            f"{sequence.videos[min(counts, key=lambda s: counts[s])]}: does not say how many "
-            "frames it has; write it again as MP4"
-        )
-    if least != max(counts.values()):
-        notes.append(f"{sequence.name}: {least} to {max(counts.values())} frames, {least} taken")
+    counts = {name: _count(recording.sources[name]) for name in names}
+    least, most = min(counts.values()), max(counts.values())
+    if least != most:
+        notes.append(f"{recording.name}: {least} to {most} frames, {least} taken")
     return min(-(-least // stride), max_frames)
 
 
+def _count(source: Source) -> int:
+    from headworks.formats.media import clip_info, probe_clip
+
+    if not source.is_video:
+        return len(source.files)
+    counts = [clip_info(p).frames or probe_clip(p).frames for p in (*source.files, *source.masks)]
+    return min(counts)
+
+
 def _record(
-    person: Participant, sequence: Sequence, serial: str, crop: Crop, size: int, stride: int,
-    into: NDArray[np.uint8], c: int, start: int,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Cut one camera's video into its place; the table's rows."""
+    rig: Rig, recording: Recording, name: str, crop: Crop, size: int, stride: int, start: int,
+    length: int, train: int, c: int, writer: CaptureWriter,
+) -> None:  # fmt: skip
+    """Cut what one camera took into its places."""
     import numpy as np
 
     from headworks.errors import CaptureError
     from headworks.formats.crops import apply_crop
-    from headworks.formats.media import read_clip
-    from headworks.formats.nersemble import CORNERS, FREE
     from headworks.formats.nersemble_colour import corrected
+    from headworks.formats.rig import read_source
     from headworks.landmarks.faces import detect_faces
+    from stages.ingest_write import split_columns
 
-    rows: list[dict[str, Any]] = []
-    held_out = sequence.name == FREE or serial in CORNERS
-    for frame in read_clip(sequence.videos[serial], stride, len(into)):
-        i = len(rows)
+    source = recording.sources[name]
+    i = -1
+    for i, frame in enumerate(read_source(source, stride, length)):
         image = frame.rgb
-        if serial in person.colour:
-            image = corrected(image, person.colour[serial])
-        into[i] = apply_crop(image, crop, size)
+        if name in rig.colour:
+            image = corrected(image, rig.colour[name])
+        image = apply_crop(image, crop, size)
         box = np.full(4, np.nan)
         if i % _EVERY == 0:
-            found = detect_faces(into[i], max(256, round(_DETECTED_FACE * 2.6)))
+            found = detect_faces(image, max(256, round(_DETECTED_FACE * 2.6)))
             box = found[0, :4] if len(found) else box
-        corners = zip(("face_x0", "face_y0", "face_x1", "face_y1"), map(float, box))
-        rows.append(
-            {"sequence": sequence.name, "t": start + i, "c": c, "frame": frame.index,
-             "camera": serial, "time_s": frame.time_s, "split": "test" if held_out else "train",
-             "crop_x": crop.x, "crop_y": crop.y, "crop_side": float(crop.side), **dict(corners)}
+        alpha = None
+        if rig.has_masks and frame.alpha is not None:
+            alpha = apply_crop(frame.alpha, crop, size)
+        writer.add(
+            start + i, c, image, alpha, crop, box, sequence=recording.name, frame=frame.index,
+            camera=name, time_s=frame.time_s,
+            **split_columns(source, i * stride, "train" if i < train else "test"),
         )  # fmt: skip
-    if len(rows) < len(into):
+    if i + 1 < length:
         raise CaptureError(
-            f"{sequence.videos[serial]}: ends after {len(rows)} frames, {len(into)} are declared; "
-            "copy it again"
+            f"{source.files[0]}: ends after {i + 1} frames, {length} are declared; copy it again"
         )
-    return rows
+
+
+def _write_plates(
+    rig: Rig, cameras: dict[str, Camera], crops: dict[str, Crop], size: int, out: Path
+) -> None:
+    """Every camera's clean background in the square that its frames show."""
+    import cv2
+    import numpy as np
+
+    from headworks.artifacts import write_arrays
+    from headworks.formats.crops import apply_crop
+    from headworks.formats.media import read_photo
+    from headworks.formats.nersemble import scaled_camera
+    from headworks.formats.nersemble_colour import corrected
+
+    plates = []
+    for name, camera in cameras.items():
+        image, _ = read_photo(rig.plates[name])
+        height, width = image.shape[:2]
+        scaled_camera(camera, width, height, str(rig.plates[name]))
+        if (width, height) != (camera.width, camera.height):
+            mode = cv2.INTER_AREA if width > camera.width else cv2.INTER_CUBIC
+            image = np.asarray(
+                cv2.resize(image, (camera.width, camera.height), interpolation=mode), np.uint8
+            )
+        if name in rig.colour:
+            image = corrected(image, rig.colour[name])
+        plates.append(apply_crop(image, crops[name], size))
+    write_arrays(out / "background.zarr", {"rgb": np.stack(plates)})

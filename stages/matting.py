@@ -18,10 +18,11 @@ class MattingParams(Params):
     """Parameters of `matting`."""
 
     backend: Literal[
-        "auto", "exact", "background_matting", "rvm", "rembg", "colour_key", "plain"
+        "auto", "exact", "given", "background_matting", "rvm", "rembg", "colour_key", "plain"
     ] = Field(
         "auto",
-        description="auto: exact where truth is known; else, where weights are at hand, "
+        description="auto: exact where truth is known, given where the capture came with mattes; "
+        "else, where weights are at hand, "
         "background_matting before known backgrounds, rvm for clips, rembg for photos; else "
         "colour_key before a screen of one colour, else plain",
     )
@@ -83,11 +84,15 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     if backend == "auto":
         if meta["subject_kind"] in ("synthetic", "population"):
             backend, reason = "exact", "a synthetic capture carries its true mattes"
+        elif (capture / "given.zarr").is_dir():
+            backend, reason = "given", "the capture came with mattes"
         else:
             sequences = [np.asarray(rgb[span, 0]) for span in runs]
             backend, reason = choose_backend(sequences, weights, plates is not None)
     if backend == "exact":
         alpha = _exact(capture, (times, cameras, *rgb.shape[2:4]))
+    elif backend == "given":
+        alpha = _given(capture, (times, cameras, *rgb.shape[2:4]))
     else:
         boxes = boxes.reshape(times, cameras, 4)
         alpha = _estimated(rgb, boxes, runs, backend, weights, plates, context)
@@ -116,6 +121,17 @@ def _exact(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if not truth.is_dir():
         raise ArtifactError(f"{truth}: no truth here; set `matting.backend` to auto")
     return read_array(truth, "alpha", shape)
+
+
+def _given(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Mattes that lay beside the pictures, or were their alpha channel."""
+    from headworks.artifacts import read_array
+    from headworks.errors import ArtifactError
+
+    given = capture / "given.zarr"
+    if not given.is_dir():
+        raise ArtifactError(f"{given}: no mattes came along; set `matting.backend` to auto")
+    return read_array(given, "alpha", shape)
 
 
 def _plates(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:

@@ -213,10 +213,10 @@ def test_transparency_is_put_over_white(tmp_path: Path) -> None:
 def test_sampling_keeps_few_frames_spread_over_a_stream_of_unknown_length() -> None:
     class Numbered:
         def __init__(self, n: int) -> None:
-            self.rgb = n
+            self.rgb, self.alpha = n, None
 
     for length in (1, 24, 25, 500):
-        kept, count = _sample(Numbered(n) for n in range(length))
+        kept, count, _ = _sample(Numbered(n) for n in range(length))
         assert count == length
         assert len(kept) <= 24
         assert kept[0] == 0

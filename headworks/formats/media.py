@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,14 @@ class ClipInfo:
         fps: average frame rate, or None where the container does not say.
         codec: name of the video codec.
         frames: number of frames the container declares, 0 where it does not.
+        width, height: of the pictures as stored (`probe_clip`: as shown), pixels.
     """
 
     fps: float | None
     codec: str
     frames: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,28 @@ class Frame:
         index: position in the source, from 0.
         time_s: presentation time relative to the first frame.
         rgb: uint8 [H, W, 3].
+        alpha: uint8 [H, W], straight, where the source carries a matte.
     """
 
     index: int
     time_s: float
     rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One upright photo.
+
+    Attributes:
+        rgb: uint8 [H, W, 3], what is transparent put over white.
+        alpha: uint8 [H, W], straight, or None where the file has no transparency.
+        codec: name of the format.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    codec: str
 
 
 def _readable(path: Path) -> Path:
@@ -74,13 +94,20 @@ def source_facts(path: Path, codec: str) -> dict[str, Any]:
 
 
 def read_photo(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """A photo without its transparency: uint8 [H, W, 3] sRGB, and the name of the format.
+
+    Raises:
+        CaptureError: see `read_picture`.
+    """
+    picture = read_picture(path)
+    return picture.rgb, picture.codec
+
+
+def read_picture(path: Path) -> Picture:
     """Read a photo, turned upright by its EXIF orientation.
 
     Args:
-        path: JPEG, PNG, WebP, BMP or TIFF; transparency is put over white.
-
-    Returns:
-        uint8 [H, W, 3] sRGB, and the name of the format.
+        path: JPEG, PNG, WebP, BMP or TIFF, 8 or 16 bits.
 
     Raises:
         CaptureError: absent, empty, broken or not a photo.
@@ -98,11 +125,17 @@ def read_photo(path: Path) -> tuple[NDArray[np.uint8], str]:
                 )
             image.load()
             upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits of grey
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            alpha = None
             if upright.has_transparency_data:
                 rgba = upright.convert("RGBA")
+                alpha = np.array(rgba.getchannel("A"))
                 white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
                 upright = Image.alpha_composite(white, rgba)
-            return np.asarray(upright.convert("RGB")), codec
+            rgb = np.asarray(upright.convert("RGB"))
+            # A channel that hides nothing is no matte.
+            return Picture(rgb, None if alpha is None or alpha.min() == 255 else alpha, codec)
     except UnidentifiedImageError:
         raise CaptureError(
             f"{path}: not a photo that can be read; expected one of "
@@ -136,12 +169,53 @@ def clip_info(path: Path) -> ClipInfo:
                 fps=float(rate) if rate else None,
                 codec=stream.codec_context.name,
                 frames=int(stream.frames),
+                width=int(stream.codec_context.width),
+                height=int(stream.codec_context.height),
             )
     except (av.FFmpegError, OSError) as error:
         raise CaptureError(
             f"{path}: not a video that can be read ({_why(error)}); expected one of "
             f"{', '.join(sorted(VIDEO_SUFFIXES))}, whole and not encrypted"
         ) from None
+
+
+def probe_clip(path: Path) -> ClipInfo:
+    """Look through a whole clip without decoding it: its packets are counted, one is shown.
+
+    Returns:
+        `frames` as found in the file, `width` and `height` of the upright picture.
+
+    Raises:
+        CaptureError: as `clip_info`, or cut short, or its first picture cannot be decoded.
+    """
+    import av
+
+    info = clip_info(path)
+    count = 0
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            stream = container.streams.video[0]
+            for packet in container.demux(stream):
+                # A file that was cut still hands out its last packet, as far as it goes.
+                count += packet.size > 0 and not packet.is_corrupt
+    except (av.FFmpegError, OSError) as error:
+        raise CaptureError(
+            f"{path}: the video breaks off after frame {count} ({_why(error)}); copy or export "
+            "it again"
+        ) from None
+    _complete(path, count, info.frames)
+    height, width = next(iter(read_clip(path, 1, 1))).rgb.shape[:2]
+    return replace(info, frames=count, width=width, height=height)
+
+
+def _complete(path: Path, count: int, declared: int) -> None:
+    if count == 0:
+        raise CaptureError(f"{path}: no frame of the video can be decoded; export it again")
+    if count < _COMPLETE * declared:
+        raise CaptureError(
+            f"{path}: the video is cut short, {count} of {declared} frames could be decoded; "
+            "copy or export it again"
+        )
 
 
 def read_clip(path: Path, stride: int = 1, limit: int | None = None) -> Iterator[Frame]:
@@ -189,13 +263,7 @@ def read_clip(path: Path, stride: int = 1, limit: int | None = None) -> Iterator
             f"{path}: the video breaks off after frame {count} ({_why(error)}); copy or export "
             "it again"
         ) from None
-    if count == 0:
-        raise CaptureError(f"{path}: no frame of the video can be decoded; export it again")
-    if count < _COMPLETE * info.frames:
-        raise CaptureError(
-            f"{path}: the video is cut short, {count} of {info.frames} frames could be decoded; "
-            "copy or export it again"
-        )
+    _complete(path, count, info.frames)
 
 
 def _why(error: Exception) -> str:

@@ -24,6 +24,7 @@ from headworks.cameras import Camera
 from headworks.errors import CaptureError
 from headworks.formats.nersemble_colour import checked
 
+NAME = "nersemble"
 SERIALS = (
     "222200042", "222200044", "222200046", "222200040", "222200036", "222200048", "220700191",
     "222200041", "222200037", "222200038", "222200047", "222200043", "222200049", "222200039",
@@ -219,7 +220,9 @@ def _recordings(
     for root in roots:
         for path in sorted(root.rglob("*")):
             parts = path.relative_to(root).parts
-            sequence = next((p for p in parts[:-1] if _SEQUENCE.fullmatch(p)), None)
+            named = parts[1:2] if parts[0] == "sequences" and len(parts) > 2 else parts[:-1]
+            own = parts[0] == "sequences" and BACKGROUND not in parts
+            sequence = next((p for p in named if own or _SEQUENCE.fullmatch(p)), None)
             video, plate = _VIDEO.fullmatch(path.name), _PLATE.fullmatch(path.name)
             if video and sequence and video[1] in serials:
                 kept = alphas if "alpha_maps" in parts else videos

@@ -31,6 +31,7 @@ class Subject:
         consent: what the person agreed to, in words, or None.
         licence: licence of the material, or None.
         seed: seed of a synthetic person, or None.
+        layout: of the folders beside the description (`layouts`), or None.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Subject:
     consent: str | None
     licence: str | None
     seed: int | None
+    layout: str | None = None
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -95,10 +97,11 @@ def read_subject(folder: Path) -> Subject:
         if not (folder / name).is_file():
             raise CaptureError(f"{path}: names {name}, which is missing; add the subject again")
         files.append(folder / name)
-    if not files and kind in ("photo", "photos", "clip"):
+    layout = _words(path, fields, "layout")
+    if not files and layout is None and kind in ("photo", "photos", "clip"):
         raise CaptureError(f"{path}: a subject of kind {kind!r} needs at least one file")
     seed = fields.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
         raise CaptureError(f"{path}: seed must be a whole number or null, got {seed!r}")
     terms = read_terms(folder)
-    return Subject(kind, tuple(files), terms["consent"], terms["licence"], seed)
+    return Subject(kind, tuple(files), terms["consent"], terms["licence"], seed, layout)

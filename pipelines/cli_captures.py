@@ -1,0 +1,1 @@
+"""Commands about captures: hand one on in another's layout."""
