@@ -70,8 +70,6 @@ class Lpips(nn.Module):
         self.heads = nn.ParameterList(
             nn.Parameter(torch.zeros(1, channels, 1, 1)) for channels in CHANNELS[net]
         )
-        self.register_buffer("shift", torch.tensor(SHIFT).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(SCALE).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The mean distance, [], of two images [B, 3, H, W] in [0, 1]."""
@@ -80,7 +78,10 @@ class Lpips(nn.Module):
     def layers(self, pred: Tensor, target: Tensor) -> Tensor:
         """Contribution of each layer, [B, 5], of two images [B, 3, H, W] in [-1, 1]."""
         batch = len(pred)
-        both = (torch.cat([pred, target]) - self.shift) / self.scale
+        both = torch.cat([pred, target])
+        # Of single precision even where the rest is double, as the published module holds them.
+        shift, scale = (torch.tensor(x).to(both).reshape(1, 3, 1, 1) for x in (SHIFT, SCALE))
+        both = (both - shift) / scale
         rows: list[Tensor] = []
         for index, layer in enumerate(self.features):
             both = layer(both)
@@ -121,13 +122,17 @@ def load_lpips(net: Net, folder: Path | None) -> Lpips:
 
 
 def lpips_from(
-    net: Net, trunk: dict[str, Tensor], heads: dict[str, Tensor], where: str = "LPIPS"
+    net: Net,
+    trunk: dict[str, Tensor],
+    heads: dict[str, Tensor],
+    where: str = "LPIPS",
+    dtype: torch.dtype = torch.float32,
 ) -> Lpips:
     """LPIPS from a torchvision state dict and the lpips package's linear weights.
 
     Args:
         trunk: names `features.{k}.weight` and `.bias`; others are ignored. heads: names
-            `lin{k}.model.1.weight` [1, C, 1, 1]. where: for the message.
+            `lin{k}.model.1.weight` [1, C, 1, 1]. where: for the message. dtype: to compute in.
 
     Raises:
         WeightsError: a tensor is missing or has another shape.
@@ -137,4 +142,4 @@ def lpips_from(
     keys = {f"features.{name}" for name in shell.state_dict()}
     state: dict[str, Any] = {name: tensor for name, tensor in trunk.items() if name in keys}
     state |= {f"heads.{k}": heads.get(f"lin{k}.model.1.weight") for k in range(5)}
-    return load_state(Lpips(net), state, where)
+    return load_state(Lpips(net).to(dtype), state, where)
