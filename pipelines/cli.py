@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from headworks.errors import HeadworksError
-from pipelines import cli_audit, cli_avatars, cli_care, cli_heads, cli_share
+from pipelines import cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share
 from pipelines.captures import Layout
 from pipelines.console import app, say, say_json, workspace_here
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 Positional = tyro.conf.Positional
-COMMANDS = (cli_audit, cli_avatars, cli_care, cli_heads, cli_share)
+COMMANDS = (cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share)
 """Modules whose import adds commands."""
 
 
