@@ -117,7 +117,7 @@ class Graph:
                 deps += found
                 if absent and not wanted.optional:
                     self.absent[unit] = absent
-            if stage.scope == "dataset" and not deps:
+            if stage.scope == "dataset" and not any(dep.member != ALL for dep in deps):
                 self.absent.pop(unit, None)
                 continue
             self.deps[unit] = tuple(deps)
@@ -129,7 +129,8 @@ class Graph:
             return [Dep(role, "", None, False)], None
         upstream = self.stages[role]
         if collect:
-            members = [m for m in self._members(stage) if Unit(role, m) in self.deps]
+            names = [ALL] if upstream.scope == "dataset" else self._members(stage)
+            members = [m for m in names if Unit(role, m) in self.deps]
             return [Dep(role, m, Unit(role, m), True) for m in members], None
         unit = Unit(role, ALL if upstream.scope == "dataset" else name)
         if unit in self.deps:
@@ -209,7 +210,7 @@ class Planner:
                 unknown.append(str(dep.unit))
             else:
                 rows.append((dep.role, dep.member, upstream.oid))
-        members = {dep.member for dep in self.graph.deps[unit] if dep.collect}
+        members = {d.member for d in self.graph.deps[unit] if d.collect and d.member != ALL}
         if members and members <= set(missing):
             first = next(iter(missing.values()))
             reason = "every member failed"

@@ -66,8 +66,9 @@ class Input:
     Attributes:
         role: name of the upstream stage, or "raw" for the subject's own files.
         collect: gather this role from every subject that has it ({name: Path}) instead of the
-            unit's own subject. A "dataset" stage has only such inputs; a "subject" stage may name
-            a dataset stage (e.g. "prior"), whose one artifact it then gets.
+            unit's own subject. A "dataset" stage has at least one such input; any stage may name
+            a dataset stage (e.g. "prior"), whose one artifact it then gets, or, collected, gets as
+            {"all": Path} and does without where it failed.
         optional: leave it out where the upstream stage does not apply to the subject's kind.
     """
 

@@ -56,6 +56,14 @@ STAGES: tuple[Stage, ...] = (
         _POPULATION,
     ),
     Stage(
+        "directions",
+        "stages.directions",
+        "DirectionsParams",
+        "dataset",
+        (Input("prior"), Input("synthesis", collect=True)),
+        _POPULATION,
+    ),
+    Stage(
         "fit",
         "stages.fit",
         "FitParams",
@@ -98,7 +106,15 @@ STAGES: tuple[Stage, ...] = (
         "dataset",
         tuple(
             Input(role, collect=True)
-            for role in ("ingest", "matting", "landmarks", "tracking", "fit", "evaluate")
+            for role in (
+                "ingest",
+                "matting",
+                "landmarks",
+                "tracking",
+                "fit",
+                "evaluate",
+                "directions",
+            )
         ),
         ALL_CAPTURES,
     ),

@@ -22,8 +22,8 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     Args:
         inputs: role -> {subject: folder} for "ingest", "matting", "landmarks", "tracking", "fit"
             and "evaluate"; a subject without "evaluate" is left out (whoever publishes the page
-            lists what failed). Optionally "costs": a JSON file that `stages.report.costs`
-            describes.
+            lists what failed). Optionally "directions": {"all": folder}, and "costs": a JSON file
+            that `stages.report.costs` describes.
         params: see `ReportParams`. out: folder to write. context: progress.
 
     Raises:
@@ -42,5 +42,6 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     write_numbers(subjects, out)
     context.progress(0.4, "page and plots")
     costs = read_costs(Path(inputs["costs"])) if "costs" in inputs else []
-    write_page(subjects, params, costs, out)
+    directions = inputs.get("directions", {}).get("all")
+    write_page(subjects, params, costs, out, directions)
     write_meta(out, "report", {"subjects": [s.name for s in subjects], "title": params.title})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from headworks.metrics.aggregate import paired_bootstrap
 from headworks.metrics.names import BASELINES, HIGHER_IS_BETTER, TITLES, split_name
 from stages.report import plots
+from stages.report.codes import shown_directions
 from stages.report.costs import PLACE, Cost, with_costs
 from stages.report.gather import SubjectReport
 
@@ -61,9 +62,17 @@ class SubjectView:
 
 
 def write_page(
-    subjects: Sequence[SubjectReport], params: ReportParams, costs: Sequence[Cost], out: Path
+    subjects: Sequence[SubjectReport],
+    params: ReportParams,
+    costs: Sequence[Cost],
+    out: Path,
+    directions: Path | None = None,
 ) -> None:
-    """Write index.html, pictures/ and plots/ below `out`."""
+    """Write index.html, pictures/ and plots/ below `out`.
+
+    Args:
+        directions: artifact of the prior's latent directions, where there is one.
+    """
     import jinja2
 
     views = [_view(number, subject, out) for number, subject in enumerate(subjects)]
@@ -84,6 +93,7 @@ def write_page(
         baselines=[method for method in BASELINES if method in measured],
         style=(_FOLDER / "style.css").read_text(),
         script=(_FOLDER / "divider.js").read_text(),
+        directions=shown_directions(directions, out) if directions else None,
         costs_place=PLACE,
         label=plots.label,
     )

@@ -1,0 +1,50 @@
+"""The prior's latent directions as the page shows them: a strip of pictures and what changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from headworks.errors import ArtifactError
+
+
+def shown_directions(folder: Path, out: Path) -> dict[str, Any]:
+    """Copy the strips below `out`; what the template says about them.
+
+    Raises:
+        ArtifactError: the artifact is damaged.
+    """
+    path = folder / "directions.json"
+    try:
+        body = json.loads(path.read_text())
+        strips = [_shown(row) for row in body["directions"]]
+        without = dict(body["without"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path}: not readable ({error!r}); run directions again") from None
+    target = out / "pictures" / "directions"
+    target.mkdir(parents=True)
+    for strip in strips:
+        shutil.copyfile(folder / strip["file"], target / strip["file"])
+        strip["src"] = f"pictures/directions/{strip['file']}"
+    return {"strips": strips, "without": without}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    accuracy = row["accuracy"]
+    told = (
+        row["why"] if accuracy is None else f"balanced accuracy {accuracy:.2f} on held-out people"
+    )
+    changes = (
+        f"From left to right the silhouette grows by {row['silhouette_change']:+.1%}; luminance "
+        f"changes by {row['scalp_luminance_change']:+.3f} on the scalp, "
+        f"{row['skin_luminance_change']:+.3f} on the skin, "
+        f"{row['chin_luminance_change']:+.3f} on the chin."
+    )
+    return {
+        "label": str(row["label"]),
+        "file": Path(row["file"]).name,
+        "people": f"{row['yes']} yes, {row['no']} no: {told}.",
+        "changes": changes,
+    }
