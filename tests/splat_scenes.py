@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,33 @@ def head(n: int, size: int, channels: int = 3, seed: int = 0) -> Scene:
     return Scene(*(torch.tensor(a, dtype=torch.float32) for a in arrays))
 
 
+def garden(path: Path, camera: int = 0, quarter: bool = False) -> tuple[Scene, int, int]:
+    """gsplat's test scene: points, colours, cameras of the file; the rest drawn (seed 0).
+
+    Args:
+        path: test_garden.npz of gsplat's repository. camera: 0 to 2.
+        quarter: render at a quarter of the width and height.
+
+    Returns:
+        scene, width, height.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        means, colors = file["means3d"], file["colors"] / 255.0
+        view, K = file["viewmats"][camera][None], file["Ks"][camera][None].astype(np.float64)
+        width, height = int(file["width"]), int(file["height"])
+    near = (np.abs(means) <= 2).all(1)
+    means, colors = means[near], colors[near]
+    rng = np.random.default_rng(0)
+    quats = rng.normal(size=(len(means), 4))
+    scales = rng.random((len(means), 3)) * 0.0199 + 1e-4
+    opacities = rng.random(len(means))
+    if quarter:
+        width, height = width // 4, height // 4
+        K[:, :2] /= 4
+    arrays = means, quats, scales, opacities, colors, view, K
+    return Scene(*(torch.tensor(a, dtype=torch.float32) for a in arrays)), width, height
+
+
 class Run(NamedTuple):
     """Image, alpha and the six gradients of one backward pass, in float64."""
 
@@ -103,3 +131,19 @@ def run(scene: Scene, width: int, height: int, dtype: torch.dtype, **options: An
 def relative(a: Tensor, b: Tensor) -> float:
     """|a - b| / |b|, L2; 0 when both vanish."""
     return float((a - b).norm() / b.norm()) if b.norm() > 0 else float(a.norm())
+
+
+def assert_parity(
+    scene: Scene, width: int, height: int, tolerance: float = 1e-4, **options: Any
+) -> None:
+    """The kernels against the float64 oracle: bulk tolerance, a counted few threshold flips."""
+    truth = run(scene, width, height, torch.float64, backend="torch", **options)
+    ours = run(scene, width, height, torch.float32, backend="cpu", **options)
+    for got, want in ((ours.image, truth.image), (ours.alpha, truth.alpha)):
+        error = (got - want).abs() / want.abs().clamp_min(1.0)
+        assert error.mean() <= 1e-6
+        assert int((error.amax(-1) > 1e-4).sum()) <= max(2, 1e-4 * width * height)
+        assert error.max() <= 5e-3
+    for name in PARTS:
+        limit = 1e-3 if name == "viewmats" else tolerance
+        assert relative(ours.gradients[name], truth.gradients[name]) <= limit, name

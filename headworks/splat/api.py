@@ -14,6 +14,14 @@ from headworks.splat import semantics
 from headworks.splat.checks import check_inputs as _check
 
 BACKENDS = ("auto", "gsplat", "cpu", "torch")
+# arguments of gsplat.rasterization 1.5.3 that change what is computed, with the value that is done
+GSPLAT_ONLY: dict[str, Any] = {
+    "sh_degree": None, "packed": False, "sparse_grad": False, "distributed": False,
+    "camera_model": "pinhole", "segmented": False, "covars": None, "with_ut": False,
+    "with_eval3d": False, "radial_coeffs": None, "tangential_coeffs": None,
+    "thin_prism_coeffs": None, "ftheta_coeffs": None, "rolling_shutter": None, "viewmats_rs": None,
+}  # fmt: skip
+NO_EFFECT = {"tile_size", "channel_chunk"}  # how gsplat works, not what it draws
 
 
 def rasterization(
@@ -34,9 +42,11 @@ def rasterization(
     backgrounds: Tensor | None = None,
     render_mode: str = "RGB",
     rasterize_mode: str = "classic",
+    absgrad: bool = False,
     backend: str = "auto",
     max_alpha: float | None = None,
     check_inputs: bool = True,
+    **other: Any,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Render Gaussians from C cameras.
 
@@ -53,10 +63,14 @@ def rasterization(
         backgrounds: [C, D] or None for black; the depth channel has background 0.
         render_mode: RGB, D (depth sum), ED (depth sum over alpha), RGB+D, RGB+ED.
         rasterize_mode: classic, or antialiased (opacity shrinks as eps2d grows a Gaussian).
+        absgrad: give meta["means2d"] an attribute `absgrad` [C, N, 2], which the backward pass
+            fills with the sums over pixels of the absolute gradients to the 2D means.
         backend: auto (gsplat for CUDA tensors, else cpu), gsplat, cpu, or torch (slow reference,
             in the dtype given).
         max_alpha: clamp of one Gaussian's alpha; None takes the installed gsplat's value.
         check_inputs: check shapes, types and finite values first.
+        other: further arguments of gsplat's function; the error names one that asks for more than
+            is done here.
 
     Returns:
         renders [C, H, W, X] with X = D, 1 (D, ED) or D + 1 (depth last); alphas [C, H, W, 1];
@@ -68,11 +82,19 @@ def rasterization(
     Raises:
         ValueError, TypeError: an input is not as described; the message names it and the first
             bad index. NotImplementedError: the backend cannot do what is asked.
+        RuntimeError: CUDA tensors, but gsplat's extension is not there.
 
     Source: gsplat 1.5.3, `rendering.rasterization`.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    for name, value in other.items():
+        if name in NO_EFFECT:
+            continue
+        if name not in GSPLAT_ONLY:
+            raise TypeError(f"rasterization() has no argument {name!r}")
+        if value != GSPLAT_ONLY[name]:
+            raise NotImplementedError(f"{name}={value!r}: no backend here does this")
     if check_inputs:
         _check(
             means, quats, scales, opacities, colors, viewmats, Ks, width, height, backgrounds,
@@ -95,7 +117,7 @@ def rasterization(
         near_plane=near_plane, far_plane=far_plane, eps2d=eps2d, radius_clip=radius_clip,
         backgrounds=backgrounds, render_mode=render_mode, rasterize_mode=rasterize_mode,
         max_alpha=rules.max_alpha if max_alpha is None else max_alpha,
-        rho_floor=rules.rho_floor,
+        rho_floor=rules.rho_floor, absgrad=absgrad,
     )  # fmt: skip
 
 

@@ -119,26 +119,34 @@ def rasterization(
     means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor,
     viewmats: Tensor, Ks: Tensor, width: int, height: int, *, near_plane: float, far_plane: float,
     eps2d: float, radius_clip: float, backgrounds: Tensor | None, render_mode: str,
-    rasterize_mode: str, max_alpha: float, rho_floor: float,
+    rasterize_mode: str, max_alpha: float, rho_floor: float, absgrad: bool,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:  # fmt: skip
     """See `headworks.splat.rasterization`; computes in the dtype of the inputs."""
-    images, alphas, geometry = [], [], []
+    if absgrad:
+        raise NotImplementedError("absgrad: not on the torch backend")
+    parts = zip(
+        *(
+            project(
+                means, quats, scales, opacities, view, K, width, height, near_plane, far_plane,
+                eps2d, radius_clip, rasterize_mode == "antialiased", rho_floor,
+            )
+            for view, K in zip(viewmats, Ks)
+        )
+    )  # fmt: skip
+    # blending starts from the stacked means, so that meta["means2d"] is on the gradient's path
+    means2d, conics, opacities2d, depths, radii = (torch.stack(part) for part in parts)
+    images, alphas = [], []
     for k in range(len(viewmats)):
-        means2d, conics, opacities2d, depths, radii = project(
-            means, quats, scales, opacities, viewmats[k], Ks[k], width, height, near_plane,
-            far_plane, eps2d, radius_clip, rasterize_mode == "antialiased", rho_floor,
-        )  # fmt: skip
         channels = modes.blended_channels(
-            colors if colors.ndim == 2 else colors[k], depths, render_mode
+            colors if colors.ndim == 2 else colors[k], depths[k], render_mode
         )
         image, alpha = blend(
-            means2d, conics, opacities2d, depths, radii, channels, width, height, max_alpha
-        )
+            means2d[k], conics[k], opacities2d[k], depths[k], radii[k], channels, width, height,
+            max_alpha,
+        )  # fmt: skip
         background = None if backgrounds is None else backgrounds[k]
         images.append(modes.finish(image, alpha, background, render_mode))
         alphas.append(alpha[..., None])
-        geometry.append((means2d, conics, opacities2d, depths, radii))
-    means2d, conics, opacities2d, depths, radii = (torch.stack(t) for t in zip(*geometry))
     meta = {
         "means2d": means2d, "conics": conics, "opacities": opacities2d, "depths": depths,
         "radii": radii, "gaussian_ids": None, "width": width, "height": height,

@@ -27,7 +27,7 @@ def rasterization(
     means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor,
     viewmats: Tensor, Ks: Tensor, width: int, height: int, *, near_plane: float, far_plane: float,
     eps2d: float, radius_clip: float, backgrounds: Tensor | None, render_mode: str,
-    rasterize_mode: str, max_alpha: float, rho_floor: float,
+    rasterize_mode: str, max_alpha: float, rho_floor: float, absgrad: bool,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:  # fmt: skip
     """See `headworks.splat.rasterization`; computes in float32."""
     means, quats, scales, opacities, colors, viewmats = (
@@ -49,18 +49,24 @@ def rasterization(
         for view, frame in zip(_unstack(viewmats), frames)
     ]
     means2d, conics, opacities2d, depths = (_stack(parts) for parts in zip(*projected))
+    if absgrad:
+        if colors.shape[-1] + ("+" in render_mode) > CHANNELS[-1]:
+            raise NotImplementedError(f"absgrad: more than {CHANNELS[-1]} blended channels")
+        means2d.absgrad = torch.zeros_like(means2d)  # type: ignore[attr-defined]
+        for frame, magnitudes in zip(frames, means2d.absgrad.numpy()):  # type: ignore[attr-defined]
+            frame.absgrad = magnitudes
     every_color = [colors] * len(frames) if colors.ndim == 2 else _unstack(colors)
     images, alphas = [], []
     # blending starts from the stacked means, so that meta["means2d"] is on the gradient's path
     for k, (frame, color, centres, (_, *geometry, depth)) in enumerate(
         zip(frames, every_color, _unstack(means2d), projected)
     ):
-        frame.bin()
         channels = modes.blended_channels(color, depth, render_mode)
-        chunks = [
-            Blend.apply(centres, *geometry, part, frame)
-            for part in channels.split(CHANNELS[-1], dim=1)
-        ]
+        inputs = centres, *geometry, channels
+        frame.bin(torch.is_grad_enabled() and any(t.requires_grad for t in inputs))
+        wide = channels.shape[1] > CHANNELS[-1]
+        parts = channels.split(CHANNELS[-1], dim=1) if wide else [channels]
+        chunks = [Blend.apply(centres, *geometry, part, frame) for part in parts]
         alpha = chunks[0][1]
         image = torch.cat([chunk[0] for chunk in chunks], -1) if len(chunks) > 1 else chunks[0][0]
         background = None if backgrounds is None else backgrounds[k].float()

@@ -71,15 +71,17 @@ def count(thread, threads, order, spans, tiles_x, counts, slot_offsets):
         order: int32 [M]. spans: int32 [N, 4] of `project.project`.
         counts: int64 [threads, tiles] out, entries of each thread's share of the order.
         slot_offsets: int64 [N + 1]; at i + 1 the number of tiles of Gaussian i is written.
+            Empty when no backward pass will need it.
     """
-    m, across = len(order), tiles_x + 1
+    m, across, slotted = len(order), tiles_x + 1, len(slot_offsets) > 0
     rows = counts.shape[1] // tiles_x
     # second differences in x and y: four additions per Gaussian, however many tiles it touches
     corners = np.zeros((rows + 1) * across, np.int64)
     for j in range(m * thread // threads, m * (thread + 1) // threads):
         i = order[j]
         x0, x1, y0, y1 = spans[i, 0], spans[i, 1], spans[i, 2], spans[i, 3]
-        slot_offsets[i + 1] = (x1 - x0) * (y1 - y0)
+        if slotted:
+            slot_offsets[i + 1] = (x1 - x0) * (y1 - y0)
         corners[y0 * across + x0] += 1
         corners[y0 * across + x1] -= 1
         corners[y1 * across + x0] -= 1
@@ -116,17 +118,19 @@ def fill(thread, threads, order, spans, tiles_x, counts, slot_offsets, entries, 
     Args:
         order, spans: as in `count`. counts, slot_offsets: from `scan`.
         entries: int32 [E + PADDING] out, Gaussians per tile, near first.
-        slots: int32 [E] out, one row of sums per entry, in the order of the Gaussians.
+        slots: int32 [E] out, one row of sums per entry, in the order of the Gaussians; empty when
+            no backward pass will need it.
     """
-    m = len(order)
+    m, slotted = len(order), len(slots) > 0
     for j in range(m * thread // threads, m * (thread + 1) // threads):
         i = order[j]
-        slot = slot_offsets[i]
+        slot = slot_offsets[i] if slotted else 0
         x0, x1 = spans[i, 0], spans[i, 1]
         for y in range(spans[i, 2], spans[i, 3]):
             for t in range(y * tiles_x + x0, y * tiles_x + x1):
                 at = counts[thread, t]
                 entries[at] = i
-                slots[at] = slot
-                slot += 1
+                if slotted:
+                    slots[at] = slot
+                    slot += 1
                 counts[thread, t] = at + 1

@@ -12,17 +12,15 @@ row p of a table belongs to pixel p, and the weights of a hit are the factors.
 from __future__ import annotations
 
 from headworks.splat.cpu.jit import STRICT, kernel
-from headworks.splat.cpu.kernels_auto import (
+from headworks.splat.cpu.picking import NUMBER, POSITION, VEC, log2_alpha, slopes
+from headworks.splat.cpu.rules import (
+    ABSOLUTE,
+    COLORED,
     F0,
     F1,
+    GEOMETRIC,
     MIN_LOG2_ALPHA,
     STOP,
-)
-from headworks.splat.cpu.picking import (  # fmt: skip
-    NUMBER,
-    POSITION,
-    VEC,
-    log2_alpha,
 )
 from headworks.splat.cpu.simd import (
     LANES,
@@ -35,6 +33,7 @@ from headworks.splat.cpu.simd import (
     greater_equal,
     load,
     low,
+    magnitude,
     mul,
     read_index,
     reciprocal,
@@ -44,6 +43,7 @@ from headworks.splat.cpu.simd import (
     spread,
     store,
     sub,
+    total,
 )
 from headworks.splat.cpu.simd_rows import (
     table,
@@ -51,9 +51,19 @@ from headworks.splat.cpu.simd_rows import (
 )
 
 BLOCK = 32  # hits whose weights stay in the first-level cache
-COLORS = 32  # bytes: in a row of sums, 6 moments at 0, colours from here on
+MAGNITUDES, COLORS = 24, 32  # bytes: in a row of sums 6 moments, two magnitudes, colours
 SOME = 4  # channels that are accumulated in registers
 table4, table8, table16 = table(4), table(8), table(16)
+
+
+@kernel(STRICT)
+def _weight(q, t, most):
+    """The rules for one Gaussian: exp2(q), alpha, weight of its colour, transmittance behind."""
+    e = exp2(q)
+    a = select(greater_equal(q, splat(MIN_LOG2_ALPHA)), low(e, most), splat(F0))
+    w = mul(a, t)
+    after = sub(t, w)
+    return e, a, select(greater(after, splat(STOP)), w, splat(F0)), after
 
 
 @kernel(STRICT)
@@ -64,14 +74,10 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
     c0, c1, c2, c3 = load(state + VEC), load(state + 2 * VEC), load(state + 3 * VEC), covered
     if D > 3:
         c3 = load(state + 4 * VEC)
-    zero, least, stop, most = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
+    stop, most = splat(STOP), splat(max_alpha)
     for h in range(m):
         k = read_index(hits + POSITION + 4 * h)
-        q = log2_alpha(picked, squares, hits, h, k)
-        w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
-        t = sub(t, w)
-        live = greater(t, stop)
-        w = select(live, w, zero)
+        _, _, w, t = _weight(log2_alpha(picked, squares, hits, h, k), t, most)
         covered = add(covered, w)
         color = colors + 4 * D * read_index(picked + NUMBER + 4 * k)
         c0 = fma(w, spread(color), c0)
@@ -96,17 +102,13 @@ def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, chan
     """As `blend_some` for a multiple of 8 channels."""
     D = len(channels)
     t, covered = load(state), load(state + (1 + D) * VEC)
-    zero, least, stop, most = splat(F0), splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
+    stop, most = splat(STOP), splat(max_alpha)
     for start in range(0, m, BLOCK):
         n = min(BLOCK, m - start)
         for b in range(n):
             h = start + b
             k = read_index(hits + POSITION + 4 * h)
-            q = log2_alpha(picked, squares, hits, h, k)
-            w = mul(select(greater_equal(q, least), low(exp2(q), most), zero), t)
-            t = sub(t, w)
-            live = greater(t, stop)
-            w = select(live, w, zero)
+            _, _, w, t = _weight(log2_alpha(picked, squares, hits, h, k), t, most)
             store(weights + b * VEC, w)
             covered = add(covered, w)
         for c in range(0, D, 8):
@@ -140,20 +142,20 @@ def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, chan
 @kernel(STRICT)
 def unblend(
     state, picked, squares, hits, m, colors, max_alpha, dots, factors, weights, moments, gradients,
-    rows, channels,
+    rows, wanted, channels,
 ):  # fmt: skip
     """Gradient of the blending of one sub-tile, front to back; adds to `rows`.
 
     Args:
         state: T, rest, gradients of D channels. moments, gradients: tables [16, 8] and
             [16, 4 or 8], or one [16, 16] after the other for D > 8. rows: one per picked Gaussian.
+        wanted: bits of `rules`.
     """
     D = len(channels)
     wide = D > SOME
     stride = 4 * (8 + D if wide else 16)
     t, rest = load(state), load(state + VEC)
-    zero, one = splat(F0), splat(F1)
-    least, stop, most = splat(MIN_LOG2_ALPHA), splat(STOP), splat(max_alpha)
+    zero, one, stop, most = splat(F0), splat(F1), splat(STOP), splat(max_alpha)
     for start in range(0, m, BLOCK):
         n = min(BLOCK, m - start)
         if wide:
@@ -175,12 +177,7 @@ def unblend(
         for b in range(n):
             h = start + b
             k = read_index(hits + POSITION + 4 * h)
-            q = log2_alpha(picked, squares, hits, h, k)
-            e = exp2(q)
-            a = select(greater_equal(q, least), low(e, most), zero)
-            w = mul(a, t)
-            after = sub(t, w)
-            w = select(greater(after, stop), w, zero)
+            e, a, w, after = _weight(log2_alpha(picked, squares, hits, h, k), t, most)
             if wide:
                 dot = load(dots + b * VEC)
             else:
@@ -197,11 +194,23 @@ def unblend(
             t = after
             store(factors + b * VEC, v)
             store(weights + b * VEC, w)
-        by_pixel = table8(moments)
-        for b in range(n):
-            k = read_index(hits + POSITION + 4 * (start + b))
-            accumulate(rows + k * stride, weighted(factors + b * VEC, by_pixel))
-        if D <= SOME:
+        if wanted & GEOMETRIC:
+            by_pixel = table8(moments)
+            for b in range(n):
+                k = read_index(hits + POSITION + 4 * (start + b))
+                accumulate(rows + k * stride, weighted(factors + b * VEC, by_pixel))
+        if wanted & ABSOLUTE:
+            for b in range(n):
+                h = start + b
+                k = read_index(hits + POSITION + 4 * h)
+                v = load(factors + b * VEC)
+                along_x, along_y = slopes(picked, hits, h, k)
+                at = rows + k * stride + MAGNITUDES
+                accumulate(at, total(magnitude(mul(v, along_x))))
+                accumulate(at + 4, total(magnitude(mul(v, along_y))))
+        if not wanted & COLORED:
+            pass
+        elif D <= SOME:
             colors_by_pixel = table4(gradients)
             for b in range(n):
                 k = read_index(hits + POSITION + 4 * (start + b))

@@ -12,14 +12,8 @@ import numpy as np
 from numba import literal_unroll
 
 from headworks.splat.cpu.jit import STRICT, kernel
-from headworks.splat.cpu.kernels_auto import (
-    CHUNK,
-    F0,
-    GEOMETRY,
-    MIN_LOG2_ALPHA,
-    SLACK,
-)
 from headworks.splat.cpu.project import TILE
+from headworks.splat.cpu.rules import CHUNK, F0, GEOMETRY, MIN_LOG2_ALPHA, SLACK
 from headworks.splat.cpu.simd import (
     LANES,
     add,
@@ -206,3 +200,13 @@ def log2_alpha(picked, squares, hits, h, k):
     value = fma(lane_x(), spread(at + BX), value)
     value = fma(lane_y(), spread(at + BY), value)
     return low(value, spread(picked + 5 * PLANE + 4 * k))
+
+
+@kernel(STRICT)
+def slopes(picked, hits, h, k):
+    """Derivatives of `log2_alpha` to the pixel's x and y."""
+    at, qb = hits + 4 * h, spread(picked + 3 * PLANE + 4 * k)
+    qa, qc = spread(picked + 2 * PLANE + 4 * k), spread(picked + 4 * PLANE + 4 * k)
+    x = fnma(add(qa, qa), lane_x(), spread(at + BX))
+    y = fnma(add(qc, qc), lane_y(), spread(at + BY))
+    return fnma(qb, lane_y(), x), fnma(qb, lane_x(), y)

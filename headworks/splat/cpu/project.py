@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from headworks.splat.cpu.jit import kernel
+from headworks.splat.cpu.rules import SHAPED, VIEWED
 
 TILE = 32  # pixels per side of the tiles whose lists are blended
 MAX_EXTENT = 3.33
@@ -154,12 +155,14 @@ def project(
 @kernel()
 def project_backward(
     thread, threads, means, quats, scales, opacities, view, K, size, eps2d, antialiased, rho_floor,
-    radii, g_means2d, g_conics, g_opacities2d, g_depths, g_means, g_quats, g_scales, g_opacities,
-    g_views,
+    radii, g_means2d, g_conics, g_opacities2d, g_depths, wanted, g_means, g_quats, g_scales,
+    g_opacities, g_views,
 ):  # fmt: skip
     """Gradient of `project`; arguments as there, `g_` = gradient of the loss.
 
     Args:
+        wanted: bits of `rules`: SHAPED fills g_quats and g_scales, VIEWED g_views; else they may be
+            empty. The others are always filled.
         g_views: float64 [VIEW_CHUNKS, 3, 4], one sum per fixed chunk of Gaussians.
     """
     n = len(means)
@@ -182,9 +185,11 @@ def project_backward(
         for i in range(n * chunk // VIEW_CHUNKS, n * (chunk + 1) // VIEW_CHUNKS):
             for k in range(3):
                 g_means[i, k] = 0.0
-                g_scales[i, k] = 0.0
-            for k in range(4):
-                g_quats[i, k] = 0.0
+            if wanted & SHAPED:
+                for k in range(3):
+                    g_scales[i, k] = 0.0
+                for k in range(4):
+                    g_quats[i, k] = 0.0
             g_opacities[i] = 0.0
             if radii[i, 0] == 0 and radii[i, 1] == 0:
                 continue
@@ -292,7 +297,10 @@ def project_backward(
                     H[3 * r + k] = dM * s
                     for q in range(3):
                         gV[q, r] += dMc[q, k] * M[r, k]
-                g_scales[i, k] = ds
+                if wanted & SHAPED:
+                    g_scales[i, k] = ds
+            if not wanted & SHAPED:
+                continue
             gw = 2 * (qx * (H[7] - H[5]) + qy * (H[2] - H[6]) + qz * (H[3] - H[1]))
             gx = 2 * (-2 * qx * (H[4] + H[8]) + qy * (H[1] + H[3]) + qz * (H[2] + H[6])
                       + qw * (H[7] - H[5]))  # fmt: skip
@@ -305,5 +313,5 @@ def project_backward(
             g_quats[i, 1] = (gx - along * qx) / norm
             g_quats[i, 2] = (gy - along * qy) / norm
             g_quats[i, 3] = (gz - along * qz) / norm
-        for q in range(12):
+        for q in range(12 if wanted & VIEWED else 0):
             g_views[chunk, q // 4, q % 4] = gV[q // 4, q % 4]

@@ -29,11 +29,14 @@ def n_threads() -> int:
 def _serve(tasks: queue.SimpleQueue[Any]) -> None:
     while True:
         kernel, args, done = tasks.get()
+        outcome = None
         try:
             kernel(*args)
-            done.put(None)
         except BaseException as error:
-            done.put(error)
+            outcome = error
+        del kernel, args  # a waiting thread would keep the arrays of its last task
+        done.put(outcome)
+        del outcome, done
 
 
 def run(kernel: Callable[..., Any], threads: int, *args: Any) -> None:
