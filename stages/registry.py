@@ -32,7 +32,12 @@ STAGES: tuple[Stage, ...] = (
         "stages.tracking",
         "TrackingParams",
         "subject",
-        (Input("ingest"), Input("matting"), Input("landmarks")),
+        (
+            Input("ingest"),
+            Input("matting"),
+            Input("landmarks"),
+            Input("reconstruct", optional=True),
+        ),
     ),
     Stage(
         "expressions",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headworks.heads.base import HeadModel
+    from headworks.tracking.rig_view import Cloud, RigView
     from headworks.tracking.tracker import Tracked, View
 
 _USUAL_RATE = 25.0
@@ -39,6 +40,12 @@ class TrackingParams(Params):
     photometric_size: int = Field(
         128, ge=32, le=1024, description="side of the pictures that the refinement compares, pixels"
     )
+    truth: bool = Field(
+        True, description="take over the truth of synthetic captures; false: track them as real"
+    )
+    stereo: bool = Field(
+        True, description="rigs: let the surface that neighbouring cameras share shape the head"
+    )
     outline: bool = Field(True, description="let the matte's outline shape the head")
     focal_prior: float = Field(
         2.2, gt=0.3, le=10, description="expected focal length in longer sides of the source image"
@@ -62,11 +69,11 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
     """Write the tracking of one subject.
 
     Args:
-        inputs: "ingest", "matting", "landmarks".
+        inputs: "ingest", "matting", "landmarks" and, of rigs, "reconstruct" where there is one.
         params: see `TrackingParams`. out: folder to write. context: progress.
 
     Raises:
-        CaptureError: no landmarks at all, or a capture by several cameras without truth.
+        CaptureError: no landmarks at all, or several cameras that are not calibrated.
         ArtifactError: an input or the truth does not fit the head model.
     """
     from headworks.artifacts import read_meta
@@ -76,39 +83,131 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
     ingest = Path(inputs["ingest"])
     meta = read_meta(ingest, "capture")
     head = load_head(params.head)
-    if meta["subject_kind"] in ("synthetic", "population"):
+    if params.truth and meta["subject_kind"] in ("synthetic", "population"):
         exact = _exact(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, head)
         _write(out, head, params.head, exact, "exact")
         context.progress(1.0, "truth taken over")
         return
-    if len(meta["cameras"]) != 1:
-        raise CaptureError(
-            f"{ingest}: {len(meta['cameras'])} cameras; tracking of real multi-view captures is "
-            "not implemented, only of photos, clips and synthetic captures (which carry truth)"
-        )
     import torch
 
+    from headworks.tracking.checkpoints import Checkpoints
     from headworks.tracking.energy import Weights
     from headworks.tracking.photometric import PhotometricConfig
+    from headworks.tracking.rig_tracker import track_rig
     from headworks.tracking.tracker import Options, track
 
     torch.set_num_threads(context.threads)
-    view = _view(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, meta)
     weights = Weights(identity=params.identity_weight, focal_log_sigma=params.focal_sigma)
+    options = Options(
+        keyframes=params.keyframes,
+        pixel_rounds=params.pixel_rounds,
+        outline=params.outline,
+        stereo=params.stereo,
+        weights=weights,
+        photometric=PhotometricConfig(params.photometric_passes, params.photometric_size),
+        seed=context.seed,
+    )
+    store = Checkpoints(context.scratch)
     try:
-        options = Options(
-            keyframes=params.keyframes,
-            pixel_rounds=params.pixel_rounds,
-            outline=params.outline,
-            weights=weights,
-            photometric=PhotometricConfig(params.photometric_passes, params.photometric_size),
-            seed=context.seed,
-        )
-        tracked = track(head, view, options, context.progress)
+        if len(meta["cameras"]) == 1:
+            view = _view(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, meta)
+            tracked, backend = track(head, view, options, context.progress, store), "monocular"
+        else:
+            rig = rig_view(inputs, meta)
+            tracked, backend = track_rig(head, rig, options, context.progress, store), "multiview"
     except CaptureError as error:
         raise CaptureError(f"{inputs['landmarks']}: {error}") from None
-    _write(out, head, params.head, tracked, "monocular")
+    _write(out, head, params.head, tracked, backend)
     context.progress(1.0, "tracked")
+
+
+def rig_view(inputs: Inputs, meta: dict[str, Any]) -> RigView:
+    """What a rig saw; pictures are read camera by camera.
+
+    Args:
+        inputs: "ingest", "matting", "landmarks" and, where there is one, "reconstruct".
+        meta: of the capture.
+
+    Raises:
+        CaptureError: the cameras are not known.
+        ArtifactError: an input is damaged.
+    """
+    from functools import lru_cache
+
+    import numpy as np
+
+    from headworks.artifacts import open_arrays, read_array, read_meta
+    from headworks.errors import CaptureError
+    from headworks.tracking.rig_view import RigView
+
+    ingest, matting = Path(inputs["ingest"]), Path(inputs["matting"])
+    cameras, space, cloud = meta["cameras"], None, None
+    if inputs.get("reconstruct") is not None:
+        folder = Path(inputs["reconstruct"])
+        cameras = read_meta(folder, "reconstruction")["cameras"]
+        space, cloud = _reconstructed(folder)
+    unknown = [c["name"] for c in cameras if c.get("K") is None or c.get("viewmat") is None]
+    if unknown:
+        raise CaptureError(
+            f"{ingest}: the cameras {', '.join(unknown)} are not calibrated; several cameras are "
+            "tracked together only where it is known how they stand: give their calibration, or "
+            "run `reconstruct`, which estimates it"
+        )
+    rgb = open_arrays(ingest / "frames.zarr")["rgb"]
+    t, c, height, width = rgb.shape[:4]
+    alpha = open_arrays(matting / "mattes.zarr")["alpha"]
+    points = read_array(Path(inputs["landmarks"]) / "landmarks.zarr", "points", (t, c, 68, 3))
+    linked, rate = _linked(ingest, meta)
+    return RigView(
+        viewmats=np.array([camera["viewmat"] for camera in cameras], np.float64),
+        Ks=np.tile(np.array([camera["K"] for camera in cameras], np.float64), (t, 1, 1, 1)),
+        rgb=lru_cache(1)(lambda camera: np.asarray(rgb[:, camera])),
+        alpha=lru_cache(1)(lambda camera: np.asarray(alpha[:, camera])),
+        size=(width, height),
+        landmarks=points.astype(np.float64),
+        linked=linked,
+        rate=rate,
+        space=space,
+        cloud=cloud,
+    )
+
+
+def _reconstructed(folder: Path) -> tuple[NDArray[np.float64], Cloud | None]:
+    """Triangulated landmarks [T, 68, 4], and the cloud where it has normals."""
+    import numpy as np
+    import polars as pl
+
+    from headworks.artifacts import read_array, read_table
+    from headworks.tracking.rig_view import Cloud
+
+    marks = read_array(folder / "landmarks3d.zarr", "points", (None, 68, 3)).astype(np.float64)
+    trust = read_array(folder / "landmarks3d.zarr", "confidence", (len(marks), 68))
+    space = np.concatenate([marks, trust[..., None].astype(np.float64)], -1)
+    table = read_table(folder / "points.parquet").filter(pl.col("nx").is_finite()).sort("t")
+    if not len(table):
+        return space, None
+    start = np.searchsorted(table["t"].to_numpy(), np.arange(len(marks) + 1))
+
+    def columns(*names: str) -> NDArray[np.float64]:
+        return np.stack([table[name].to_numpy() for name in names], 1).astype(np.float64)
+
+    cloud = Cloud(
+        columns("x", "y", "z"), columns("nx", "ny", "nz"), columns("confidence")[:, 0], start
+    )
+    return space, cloud
+
+
+def _linked(ingest: Path, meta: dict[str, Any]) -> tuple[NDArray[np.bool_], float]:
+    """Which frames follow each other in time [T-1], and how many there are per second."""
+    import numpy as np
+
+    from headworks.artifacts import read_table
+
+    table = read_table(ingest / "frames.parquet").sort("t", "c").unique("t", maintain_order=True)
+    sequence, frame = table["sequence"].to_numpy(), table["frame"].to_numpy()
+    same = (sequence[1:] == sequence[:-1]) & (meta["setting"] != "photo")
+    usual = np.median(np.diff(frame)[same]) if same.any() else 1
+    return same & (np.diff(frame) == usual), float(meta["fps"] or _USUAL_RATE)
 
 
 def _view(
@@ -131,10 +230,7 @@ def _view(
     sizes = _source_sizes(meta, crop)
     # The lens looks at the middle of the source image, not at the middle of the crop.
     principal = (sizes / 2 - crop[:, :2]) * zoom[:, None]
-    sequence, frame = table["sequence"].to_numpy(), table["frame"].to_numpy()
-    same = (sequence[1:] == sequence[:-1]) & (meta["setting"] != "photo")
-    usual = np.median(np.diff(frame)) if t > 1 else 1
-    linked = same & (np.diff(frame) == usual)
+    linked, rate = _linked(ingest, meta)
     return View(
         rgb=rgb,
         alpha=alpha,
@@ -143,7 +239,7 @@ def _view(
         magnification=zoom / zoom.mean(),
         focal_prior=float(params.focal_prior * sizes.max(1).mean() * zoom.mean()),
         linked=linked,
-        rate=float(meta["fps"] or _USUAL_RATE),
+        rate=rate,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from headworks.avatars.avatar import BoundAvatar
@@ -15,7 +16,8 @@ from headworks.cameras import intrinsics, orbit
 from headworks.geometry import axis_angle_to_matrix
 from headworks.heads.base import HeadPose
 from headworks.images import to_uint8
-from headworks.tracking.photometric import PhotometricConfig, refine_photometric
+from headworks.tracking.checkpoints import Checkpoints
+from headworks.tracking.photometric import Shots, refine_photometric
 from headworks.tracks import Tracking
 from tests.toyhead import toy_head
 
@@ -54,11 +56,13 @@ def filmed(seed: int = 0):
     return head, tracking, rgb, alpha
 
 
-def refined(head, tracking, rgb, alpha, passes: int, seed: int = 0):
+def refined(head, tracking, rgb, alpha, passes: int, seed: int = 0, store=None):
+    shots = Shots(
+        rgb[:, None], alpha[:, None], tracking.Ks, tracking.viewmats, np.ones((FRAMES, 1), bool)
+    )
     return refine_photometric(
-        head, tracking.identity, tracking.expression, tracking.pose, tracking.viewmats[0],
-        tracking.Ks[:, 0], rgb, alpha, np.ones(FRAMES - 1, bool),
-        PhotometricConfig(passes, SIZE), seed, lambda done, text: None,
+        head, tracking.identity, tracking.expression, tracking.pose, shots,
+        np.ones(FRAMES - 1, bool), passes, seed, lambda done, text: None, store,
     )  # fmt: skip
 
 
@@ -87,6 +91,28 @@ def test_refinement_is_deterministic():
     first, second = (refined(head, tracking, rgb, alpha, passes=4, seed=5) for _ in range(2))
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1].neck, second[1].neck)
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_refinement_goes_on_to_the_same_result(tmp_path):
+    head, tracking, rgb, alpha = filmed()
+    whole = refined(head, tracking, rgb, alpha, passes=4)
+
+    class Fragile(Checkpoints):
+        def put(self, name, arrays, facts=None):
+            super().put(name, arrays, facts)
+            if len(facts["losses"]) == 2:
+                raise KilledError
+
+    with pytest.raises(KilledError):
+        refined(head, tracking, rgb, alpha, passes=4, store=Fragile(tmp_path))
+    resumed = refined(head, tracking, rgb, alpha, passes=4, store=Checkpoints(tmp_path))
+    assert resumed[2] == whole[2]
+    assert torch.equal(resumed[0], whole[0])
+    assert torch.equal(resumed[1].neck, whole[1].neck)
 
 
 def seen_from_the_front():

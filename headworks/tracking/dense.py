@@ -95,6 +95,45 @@ def refine(
     return state
 
 
+def followed(
+    surface: FaceSurface,
+    state: State,
+    rgb: NDArray[np.uint8],
+    Ks: Array,
+    iod: float,
+    offset: int,
+    frames: NDArray[np.int64],
+) -> tuple[PointModel, Observations]:
+    """Texture points of one camera of a rig, and where its frames show them.
+
+    Args:
+        surface: the head's skin. state: in this camera. rgb: [T, H, W, 3]. Ks: [T, 3, 3].
+        iod: interocular distance, pixels. offset: where the points will begin in the fit's model.
+        frames: those in which the face is seen squarely enough.
+
+    Returns:
+        The points, and observations of them in pixels of the pictures.
+    """
+    import cv2
+
+    grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in rgb])
+    images = high_pass(grey, _SHADE_IOD * iod)
+    t = len(state)
+    chosen = np.zeros(0, np.int64)
+    target, found = np.zeros((t, 0, 2)), np.zeros((t, 0))
+    if len(frames):
+        some = frames[np.unique(np.linspace(0, len(frames) - 1, _TEXTURE_FRAMES).astype(int))]
+        mean, _, weight = gather_texture(surface, state, Ks, images, some)
+        texture = texture_image(surface, mean, weight)
+        chosen = textured_points(surface, texture, weight)
+        target, found = np.zeros((t, len(chosen), 2)), np.zeros((t, len(chosen)))
+        target[frames], found[frames] = follow(
+            surface, chosen, texture, state.frames(frames), images[frames], Ks[frames], iod
+        )
+    index = np.tile(np.arange(offset, offset + len(chosen)), (t, 1))
+    return surface_model(surface, chosen), Observations(index, target, found, np.full(t, _SIGMA_PX))
+
+
 def textured_points(
     surface: FaceSurface, texture: NDArray[np.float32], weight: Array
 ) -> NDArray[np.int64]:

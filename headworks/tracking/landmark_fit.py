@@ -215,12 +215,17 @@ def choose_keyframes(
     points = points / np.linalg.norm(points, axis=(1, 2), keepdims=True)
     turn = rotations.log(rotation[at] @ rotations.mean(rotation[at]).T)
     features = np.concatenate([points.reshape(len(at), -1) * 5, turn], 1)
+    return at[farthest(features, count)]
+
+
+def farthest(features: Array, count: int) -> NDArray[np.int64]:
+    """Farthest-point sampling: sorted rows [count] of features [N, D], from the most usual on."""
     chosen = [int(np.linalg.norm(features - np.median(features, 0), axis=1).argmin())]
-    distance = np.full(len(at), np.inf)
+    distance = np.full(len(features), np.inf)
     while len(chosen) < count:
         distance = np.minimum(distance, np.linalg.norm(features - features[chosen[-1]], axis=1))
         chosen.append(int(distance.argmax()))
-    return at[np.sort(chosen)]
+    return np.sort(chosen)
 
 
 def start(head: HeadModel, rig: LandmarkRig, problem: Problem, landmarks: Array) -> State:

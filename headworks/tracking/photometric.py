@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from headworks.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from headworks.heads.base import HeadModel, HeadPose
 from headworks.images import resize
 from headworks.seeds import generator
+from headworks.tracking.checkpoints import Checkpoints
 
 UV_SIZE = 60
 WARMUP_PASSES = 3
@@ -59,6 +61,9 @@ class PhotometricConfig:
 
     passes: int = 20
     size: int = 128
+
+
+_ROW_PARTS = ("values", "first", "second", "count")
 
 
 class _RowAdam:
@@ -100,28 +105,58 @@ def _corrected(
     return (expression[t] + delta["expression"]).clamp(bounds[0], bounds[1])[None], moved
 
 
+@dataclass(frozen=True)
+class Shots:
+    """Small pictures of all frames and cameras.
+
+    Attributes:
+        rgb: uint8 [T, C, H, W, 3]. alpha: uint8 [T, C, H, W]. Ks: [T, C, 3, 3] of their pixels.
+        viewmats: [C, 4, 4]. used: bool [T, C], pictures worth comparing; some camera in each frame.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8]
+    Ks: NDArray[np.float64]
+    viewmats: NDArray[np.float64]
+    used: NDArray[np.bool_]
+
+
+def shrink(
+    rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], Ks: NDArray[np.float64], side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float64]]:
+    """One camera's pictures [T, H, W, 3], mattes and intrinsics [T, 3, 3] at width `side`."""
+    height, width = rgb.shape[1:3]
+    size = (side, max(1, round(side * height / width)))
+    scale = np.diag([size[0] / width, size[1] / height, 1.0])
+    return (
+        np.stack([resize(x, *size) for x in rgb]),
+        np.stack([resize(x, *size) for x in alpha]),
+        scale @ Ks,
+    )
+
+
 def refine_photometric(
     head: HeadModel,
     identity: Tensor,
     expression: Tensor,
     pose: HeadPose,
-    viewmat: NDArray[np.float64],
-    Ks: NDArray[np.float64],
-    rgb: NDArray[np.uint8],
-    alpha: NDArray[np.uint8],
+    shots: Shots,
     linked: NDArray[np.bool_],
-    config: PhotometricConfig,
+    passes: int,
     seed: int,
     progress: Callable[[float, str], None],
+    store: Checkpoints | None = None,
 ) -> tuple[Tensor, HeadPose, list[float]]:
     """Correct expression and pose of every frame by rendering.
 
+    Each pass looks at every frame through one of its cameras, in turn.
+
     Args:
         head: the head model. identity: [Ki]. expression: [T, Ke]. pose: batch of T.
-        viewmat: [4, 4]. Ks: [T, 3, 3] for images of rgb's size.
-        rgb: uint8 [T, H, W, 3]. alpha: uint8 [T, H, W].
-        linked: bool [T - 1], whether frame t + 1 follows frame t in time.
-        config: sizes. seed: seeds frame order and backgrounds. progress: (fraction, message).
+        shots: what to compare with.
+        linked: bool [T - 1], whether frame t + 1 follows frame t in time. passes: over all frames.
+        seed: seeds frame order and backgrounds. progress: (fraction, message).
+        store: where finished passes are kept.
 
     Returns:
         expression [T, Ke], pose (batch of T), and the mean loss of each pass.
@@ -129,13 +164,11 @@ def refine_photometric(
     Source: our own; the idea is bundle adjustment by differentiable rendering, as photometric 3DMM
         trackers do with a mesh (Thies et al., Face2Face, section 4).
     """
-    frames_count, height, width = rgb.shape[:3]
-    size = (config.size, max(1, round(config.size * height / width)))
-    small = np.stack([resize(x, *size) for x in rgb])
-    mask = np.stack([resize(x, *size) for x in alpha])
-    scale = np.diag([size[0] / width, size[1] / height, 1.0])
-    K = torch.from_numpy((scale @ Ks).astype(np.float32))
-    view = torch.from_numpy(viewmat.astype(np.float32))
+    store = store or Checkpoints(None)
+    frames_count = len(shots.rgb)
+    size = (shots.rgb.shape[3], shots.rgb.shape[2])
+    K = torch.from_numpy(shots.Ks.astype(np.float32))
+    views = torch.from_numpy(shots.viewmats.astype(np.float32))
 
     binding = bind_uv(head, UV_SIZE, fine_regions=("lips", "eyes"))
     local = LocalGaussians(*(torch.nn.Parameter(x) for x in initial_gaussians(head, binding)))
@@ -155,9 +188,13 @@ def refine_photometric(
 
     rng = generator(seed, "photometric")
     losses: list[float] = []
-    for run in range(config.passes):
-        warm = run < min(WARMUP_PASSES, config.passes // 3)
-        fade = 0.1 ** max(0.0, (run / config.passes - 0.5) * 2)
+    kept = store.get("photometric")
+    if kept is not None:
+        losses = list(kept[1]["losses"])
+        _restore(kept, rng, adam, optimisers)
+    for run in range(len(losses), passes):
+        warm = run < min(WARMUP_PASSES, passes // 3)
+        fade = 0.1 ** max(0.0, (run / passes - 0.5) * 2)
         for group, rate in zip(adam.param_groups, base_rates):
             group["lr"] = rate * fade
         total = 0.0
@@ -167,9 +204,13 @@ def refine_photometric(
             vertices = head.vertices(identity[None], e, p)[0]
             background = torch.from_numpy(rng.random(3, dtype=np.float32))
             frames = gaussian_frames(vertices, head.faces, binding)
-            picture, coverage = splat_view(place(local, frames), view, K[t], size, background)
-            a = torch.from_numpy(mask[t].astype(np.float32) / 255)
-            target = torch.from_numpy(small[t].astype(np.float32) / 255)
+            cameras = np.flatnonzero(shots.used[t])
+            c = int(cameras[run % len(cameras)])
+            picture, coverage = splat_view(
+                place(local, frames), views[c], K[t, c], size, background
+            )
+            a = torch.from_numpy(shots.alpha[t, c].astype(np.float32) / 255)
+            target = torch.from_numpy(shots.rgb[t, c].astype(np.float32) / 255)
             target = target * a[..., None] + background * (1 - a[..., None])
             error = (picture - target).abs()
             data = torch.where(error < MAX_PIXEL_STEP, error, 0.5 * (error + MAX_PIXEL_STEP)).mean()
@@ -188,7 +229,8 @@ def refine_photometric(
                         if gradient is not None:
                             optimiser.step(t, gradient, fade)
         losses.append(total / frames_count)
-        progress((run + 1) / config.passes, f"pass {run + 1}, error {losses[-1]:.4f}")
+        _keep(store, losses, rng, adam, optimisers)
+        progress((run + 1) / passes, f"pass {run + 1}, error {losses[-1]:.4f}")
     with torch.no_grad():
         corrected = [
             _corrected(pose, expression, t, {n: d[t] for n, d in deltas.items()}, bounds)
@@ -197,6 +239,50 @@ def refine_photometric(
     fields = HeadPose.__dataclass_fields__
     joined = HeadPose(*(torch.cat([getattr(p, f) for _, p in corrected]) for f in fields))
     return torch.cat([e for e, _ in corrected]), joined, losses
+
+
+def _keep(
+    store: Checkpoints,
+    losses: list[float],
+    rng: np.random.Generator,
+    adam: torch.optim.Adam,
+    optimisers: dict[str, _RowAdam],
+) -> None:
+    """Everything that the next pass depends on."""
+    if store.folder is None:
+        return
+    arrays: dict[str, NDArray[Any]] = {}
+    for i, group in enumerate(adam.param_groups):
+        parameter = group["params"][0]
+        arrays[f"local{i}"] = parameter.detach().numpy()
+        for name, value in adam.state[parameter].items():
+            arrays[f"adam{i}_{name}"] = value.numpy()
+    for name, own in optimisers.items():
+        for part in _ROW_PARTS:
+            arrays[f"{name}_{part}"] = getattr(own, part).numpy()
+    store.put("photometric", arrays, {"losses": losses, "rng": rng.bit_generator.state})
+
+
+def _restore(
+    kept: tuple[dict[str, NDArray[Any]], dict[str, Any]],
+    rng: np.random.Generator,
+    adam: torch.optim.Adam,
+    optimisers: dict[str, _RowAdam],
+) -> None:
+    arrays, facts = kept
+    rng.bit_generator.state = facts["rng"]
+    for i, group in enumerate(adam.param_groups):
+        parameter = group["params"][0]
+        parameter.data.copy_(torch.from_numpy(arrays[f"local{i}"]))
+        prefix = f"adam{i}_"
+        adam.state[parameter] = {
+            key.removeprefix(prefix): torch.from_numpy(value)
+            for key, value in arrays.items()
+            if key.startswith(prefix)
+        }
+    for name, own in optimisers.items():
+        for part in _ROW_PARTS:
+            getattr(own, part).copy_(torch.from_numpy(arrays[f"{name}_{part}"]))
 
 
 def _penalty(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,17 +38,20 @@ class PointModel:
 
     def shapes(self, identity: Array) -> Array:
         """Expression shapes [M, 3, Ke] of one person: with the correctives of that identity."""
-        first, second = self.terms.T
-        ki = len(identity)
-        by_person = np.flatnonzero((first < ki) & (second >= ki))
+        by_person, first, second = self._by_person(len(identity))
         if len(by_person) == 0:
             return self.expression
         out = self.expression.copy()
-        for c in by_person:
-            value = identity[first[c]]
-            if value:
-                out[..., second[c] - ki] += value * self.corrective[..., c]
+        for c, i, e in zip(by_person, first, second):
+            if identity[i]:
+                out[..., e] += identity[i] * self.corrective[..., c]
         return out
+
+    def _by_person(self, ki: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Correctives of an identity and an expression: their numbers, and the two of each."""
+        first, second = self.terms.T
+        own = np.flatnonzero((first < ki) & (second >= ki))
+        return own, first[own], second[own] - ki
 
     def _together(self, expression: Array) -> tuple[NDArray[np.int64], Array]:
         """Correctives of two expressions [K] and their coefficients [..., K]."""
@@ -91,6 +94,12 @@ class PointModel:
         slope = np.stack([np.zeros_like(y), -sin * y - cos * z, cos * y - sin * z], -1)
         return rest + weight * (moved - local), weight * slope
 
+    def with_modes(self, modes: Array) -> PointModel:
+        """The same points with further identity modes [M, 3, K], after its own."""
+        ki, more = self.identity.shape[-1], modes.shape[-1]
+        terms = np.where(self.terms >= ki, self.terms + more, self.terms)
+        return replace(self, identity=np.concatenate([self.identity, modes], -1), terms=terms)
+
     def points(
         self, index: NDArray[np.int64], identity: Array, expression: Array, jaw: Array
     ) -> Array:
@@ -101,7 +110,10 @@ class PointModel:
         """All points [M, 3] of one frame: identity [Ki], expression [Ke]."""
         used = np.flatnonzero(expression)
         rest = self.template + self.identity @ identity
-        rest = rest + self.shapes(identity)[..., used] @ expression[used]
+        rest = rest + self.expression[..., used] @ expression[used]
+        own, first, second = self._by_person(len(identity))
+        if len(own):
+            rest = rest + self.corrective[..., own] @ (identity[first] * expression[second])
         chosen, product = self._together(expression)
         rest = rest + self.corrective[..., chosen] @ product
         return self.opened(np.arange(len(self)), rest[None], np.array([jaw]))[0][0]

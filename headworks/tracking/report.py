@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ def measure(
     pose: HeadPose,
     viewmats: Array,
     Ks: Array,
-    alpha: NDArray[np.uint8],
+    alpha: NDArray[np.uint8] | Callable[[int], NDArray[np.uint8]],
     landmarks: Array,
     contour: NDArray[np.int64] | None = None,
 ) -> Tracked:
@@ -60,27 +61,32 @@ def measure(
 
     Args:
         head: the model. identity, expression, pose, viewmats, Ks: as in `Tracked`.
-        alpha: uint8 [T, C, H, W]. landmarks: [T, C, 68, 3], NaN where not found.
+        alpha: uint8 [T, C, H, W], or camera -> [T, H, W].
+        landmarks: [T, C, 68, 3], NaN where not found.
         contour: [T, C, 12] vertices that stand for the sliding contour landmarks; None takes the
             model's own places.
     """
-    t, c, h, w = alpha.shape
+    t, c = landmarks.shape[:2]
     shape = torch.from_numpy(identity)[None]
     faces = head.faces.numpy()
     error, iou = np.full((t, c, 68), np.nan), np.empty((t, c))
-    for i in range(t):
-        coefficients = torch.from_numpy(expression[i : i + 1])
-        posed = head.vertices(shape, coefficients, pose[slice(i, i + 1)])
-        vertices, own = posed[0].numpy(), head.landmarks(posed)[0].numpy()
-        for j in range(c):
-            camera, marks = Camera(viewmats[j], Ks[i, j], w, h), own.copy()
+    posed = [
+        head.vertices(shape, torch.from_numpy(expression[i : i + 1]), pose[slice(i, i + 1)])
+        for i in range(t)
+    ]
+    for j in range(c):
+        mattes = alpha(j) if callable(alpha) else alpha[:, j]
+        h, w = mattes.shape[1:]
+        for i in range(t):
+            vertices, marks = posed[i][0].numpy(), head.landmarks(posed[i])[0].numpy()
+            camera = Camera(viewmats[j], Ks[i, j], w, h)
             if contour is not None:
                 marks[list(SLIDING)] = vertices[contour[i, j]]
             error[i, j] = np.linalg.norm(
                 camera.project(marks)[:, :2] - landmarks[i, j, :, :2], axis=-1
             )
             covered = rasterize_mesh(vertices, faces, camera).face_ids >= 0
-            iou[i, j] = intersection_over_union(covered, alpha[i, j])
+            iou[i, j] = intersection_over_union(covered, mattes[i])
     iod = interocular(landmarks.reshape(t * c, 68, -1)).reshape(t, c)
     seen = found_frames(landmarks)
     error_iod = error.mean(2) / iod

@@ -15,7 +15,9 @@ from headworks.tracking.points import PointModel, vertex_points
 
 Array = NDArray[np.float64]
 _TEXTURED = ("skin", "lips", "eyelids")
-_HEAD = ("skin", "scalp", "lips", "eyelids", "eyes", "teeth", "tongue", "mouth_inner", "ears")
+HEAD = ("skin", "scalp", "lips", "eyelids", "eyes", "teeth", "tongue", "mouth_inner", "ears")
+"""Regions of `FaceSurface.faces`."""
+
 _DEPTH_TOLERANCE_M = 0.004
 _GRAZING = 0.35  # least cosine between normal and view
 
@@ -48,7 +50,7 @@ class FaceSurface:
 
 def face_surface(head: HeadModel, size: int = 512) -> FaceSurface:
     """Prepare a head model; the texture covers skin, lips and lids."""
-    kept = head.region_faces(*_HEAD).numpy()
+    kept = head.region_faces(*HEAD).numpy()
     corners = head.faces.numpy()[kept]
     used, local = np.unique(corners, return_inverse=True)
     textured = head.region_faces(*_TEXTURED).numpy()[kept]

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from headworks.errors import CaptureError
 from headworks.heads.base import HeadModel, HeadPose
+from headworks.tracking.checkpoints import Checkpoints
 from headworks.tracking.contour import SLIDING
 from headworks.tracking.dense import refine
-from headworks.tracking.energy import Observations, State, Weights
+from headworks.tracking.energy import Observations, Problem, State, Weights
 from headworks.tracking.eyes import lids_follow, track_gaze
 from headworks.tracking.landmark_fit import (
+    LandmarkRig,
     choose_keyframes,
     face_scale,
     fit_frames,
@@ -27,7 +29,7 @@ from headworks.tracking.landmark_fit import (
     more_steps,
     start,
 )
-from headworks.tracking.photometric import PhotometricConfig, refine_photometric
+from headworks.tracking.photometric import PhotometricConfig, Shots, refine_photometric, shrink
 from headworks.tracking.points import concatenate
 from headworks.tracking.pose import root_from_motion, split_pose, torso_orientation, world_view
 from headworks.tracking.report import Tracked, measure
@@ -76,6 +78,7 @@ class Options:
     keyframes: int = 40
     pixel_rounds: int = 2
     outline: bool = True
+    stereo: bool = True
     weights: Weights = field(default_factory=Weights)
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
     seed: int = 0
@@ -86,11 +89,13 @@ def track(
     view: View,
     options: Options,
     progress: Callable[[float, str], None] = lambda done, message: None,
+    store: Checkpoints | None = None,
 ) -> Tracked:
     """Track one head through one camera's frames.
 
     Args:
         head: the model. view: what was seen. options: choices. progress: told now and then.
+        store: where finished steps are kept.
 
     Raises:
         CaptureError: no frame has landmarks.
@@ -105,28 +110,12 @@ def track(
     problem = make_problem(head, rig, view.focal_prior, view.linked, view.rate, options.weights)
     seen = view.landmarks.copy()
     seen[..., :2] = (seen[..., :2] - view.principal[:, None]) / view.magnification[:, None, None]
-    state = start(head, rig, problem, seen)
-    keys = choose_keyframes(state.rotation, seen, valid, options.keyframes)
     surface = face_surface(head)
-    shape_problem, outline = problem, None
-    if options.outline:
-        shape_problem = replace(problem, model=concatenate([rig.model, surface.model]))
-        outline = _outline(head, surface, view, keys, len(rig.model))
-    fitted = fit_shape(rig, shape_problem, state.frames(keys), seen[keys], outline)
-    state = fit_frames(rig, problem, state, keys, fitted, seen)
+    store = store or Checkpoints(None)
+    state, eyes = _head_fit(head, view, options, rig, problem, surface, seen, progress, store)
     Ks = intrinsics(view, state.focal)
-    gaze = track_gaze(head, state, view.rgb, view.landmarks, Ks, view.linked)
-    looking = lids_follow(head.expression_names, state.expression, gaze.eyes)
-    state = more_steps(rig, problem, replace(state, expression=looking), seen)
-    progress(0.2, "landmarks fitted")
-    if options.pixel_rounds and len(view) > 1:
-        state = refine(
-            surface, rig, problem, state, seen, grey_frames(view.rgb), Ks, view.magnification,
-            float(np.nanmedian(interocular(view.landmarks))), options.pixel_rounds,
-            lambda done, message: progress(0.2 + 0.3 * done, message),
-        )  # fmt: skip
     world = world_view(state.translation[valid])
-    pose_of = split(head, view, state, world, gaze.eyes)
+    pose_of = split(head, view, state, world, eyes)
     identity, offset = state.identity, (0.0, 0.0)
     if options.outline:
         chin = view.landmarks[:, 8, 1] + CLEAR_OF_CHIN_IOD * face_scale(view.landmarks)
@@ -136,20 +125,22 @@ def track(
     state, pose = replace(state, identity=identity), pose_of(identity, offset)
     progress(0.55, "torso tracked")
     if options.photometric.passes and len(view) >= MIN_PHOTOMETRIC_FRAMES:
+        small, mattes, small_Ks = shrink(view.rgb, view.alpha, Ks, options.photometric.size)
         expression, pose, _ = refine_photometric(
             head,
             torch.from_numpy(state.identity.astype(np.float32)),
             torch.from_numpy(state.expression.astype(np.float32)),
             pose,
-            world,
-            Ks,
-            view.rgb,
-            view.alpha,
+            Shots(
+                small[:, None], mattes[:, None], small_Ks[:, None], world[None],
+                np.ones((len(view), 1), bool),
+            ),
             view.linked,
-            options.photometric,
+            options.photometric.passes,
             options.seed,
             lambda done, message: progress(0.55 + 0.45 * done, message),
-        )
+            store,
+        )  # fmt: skip
         state = replace(state, expression=expression.numpy().astype(state.expression.dtype))
     choice = rig.index(state)[:, SLIDING] - 68
     return measure(
@@ -163,6 +154,39 @@ def track(
         landmarks=view.landmarks[:, None],
         contour=rig.candidates[choice][:, None],
     )
+
+
+def _head_fit(
+    head: HeadModel, view: View, options: Options, rig: LandmarkRig, problem: Problem,
+    surface: FaceSurface, seen: Array, progress: Callable[[float, str], None], store: Checkpoints,
+) -> tuple[State, Array]:  # fmt: skip
+    """Everything but the torso: state of all frames and eye rotations [T, 2, 3]."""
+    kept, gaze = store.get_state("head"), store.get("gaze")
+    if kept is not None and gaze is not None:
+        return kept, gaze[0]["eyes"]
+    state = start(head, rig, problem, seen)
+    valid = found_frames(view.landmarks)
+    keys = choose_keyframes(state.rotation, seen, valid, options.keyframes)
+    shape_problem, outline = problem, None
+    if options.outline:
+        shape_problem = replace(problem, model=concatenate([rig.model, surface.model]))
+        outline = _outline(head, surface, view, keys, len(rig.model))
+    fitted = fit_shape(rig, shape_problem, state.frames(keys), seen[keys], outline)
+    state = fit_frames(rig, problem, state, keys, fitted, seen)
+    Ks = intrinsics(view, state.focal)
+    found = track_gaze(head, state, view.rgb, view.landmarks, Ks, view.linked)
+    looking = lids_follow(head.expression_names, state.expression, found.eyes)
+    state = more_steps(rig, problem, replace(state, expression=looking), seen)
+    progress(0.2, "landmarks fitted")
+    if options.pixel_rounds and len(view) > 1:
+        state = refine(
+            surface, rig, problem, state, seen, grey_frames(view.rgb), Ks, view.magnification,
+            float(np.nanmedian(interocular(view.landmarks))), options.pixel_rounds,
+            lambda done, message: progress(0.2 + 0.3 * done, message),
+        )  # fmt: skip
+    store.put_state("head", state)
+    store.put("gaze", {"eyes": found.eyes})
+    return state, found.eyes
 
 
 def _outline(
