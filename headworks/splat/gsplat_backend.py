@@ -71,24 +71,15 @@ def _nothing(
     colors: Tensor, viewmats: Tensor, width: int, height: int, backgrounds: Tensor | None, mode: str
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """No Gaussians: gsplat's kernels are not made for it."""
-    C = len(viewmats)
-    like = {"dtype": torch.float32, "device": viewmats.device}
-    D = 0 if mode in ("D", "ED") else colors.shape[-1]
+    C, new = len(viewmats), viewmats.new_zeros
     if backgrounds is None:
-        backgrounds = torch.zeros(C, D, **like)  # type: ignore[arg-type]
-    depth = torch.zeros(C, int(mode != "RGB"), **like)  # type: ignore[arg-type]
-    image = torch.cat([backgrounds, depth], -1)[:, None, None].expand(C, height, width, -1)
-    empty = {
-        "means2d": (2,), "conics": (3,), "opacities": (), "depths": (),
-    }  # fmt: skip
-    meta: dict[str, Any] = {
-        name: torch.zeros(C, 0, *shape, **like)
-        for name, shape in empty.items()  # type: ignore[arg-type]
-    }
-    meta |= {
-        "radii": torch.zeros(C, 0, 2, dtype=torch.int32, device=viewmats.device),
-        "gaussian_ids": None, "width": width, "height": height, "n_cameras": C,
-    }  # fmt: skip
+        backgrounds = new((C, 0 if mode in ("D", "ED") else colors.shape[-1]))
+    channels = torch.cat([backgrounds, new((C, int(mode != "RGB")))], -1)
     # a graph for callers that differentiate: gradients are zero
-    image = image + 0 * (viewmats.sum() + colors.sum())
-    return image, 0 * image[..., :1], meta
+    image = channels[:, None, None].expand(C, height, width, -1) + 0 * viewmats.sum()
+    meta: dict[str, Any] = {
+        "means2d": new((C, 0, 2)), "conics": new((C, 0, 3)), "opacities": new((C, 0)),
+        "depths": new((C, 0)), "radii": new((C, 0, 2), dtype=torch.int32), "gaussian_ids": None,
+        "width": width, "height": height, "n_cameras": C,
+    }  # fmt: skip
+    return image, torch.zeros_like(image[..., :1]), meta
