@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -86,33 +87,42 @@ class CameraPath:
         return Camera(viewmat, intrinsics(focal, self.width, self.height), self.width, self.height)
 
     def _at(self, time_s: float) -> tuple[Array, Array, float]:
-        from scipy.interpolate import CubicSpline
+        start, end, pieces = self.keyframes[0].time_s, self.keyframes[-1].time_s, self._pieces
+        if self.loop:
+            time = start + time_s % self.duration_s
+        else:
+            time = float(np.clip(start + time_s, start, end))
+        if pieces is None:
+            only = self.keyframes[0].viewmat
+            rotation = only[:3, :3]
+            return -rotation.T @ only[:3, 3], rotation, self.keyframes[0].fov
+        centres, turns, zooms = pieces
+        fov = 2 * float(np.arctan(np.exp(float(zooms(time)))))
+        return np.asarray(centres(time)), turns(time).as_matrix(), fov
+
+    @cached_property
+    def _pieces(self) -> tuple[Any, Any, Any] | None:
+        """Functions of time: centre, rotation, log of the field of view; None for one keyframe."""
+        from scipy.interpolate import CubicSpline, make_interp_spline
         from scipy.spatial.transform import Rotation, RotationSpline, Slerp
 
         keys = list(self.keyframes)
-        start = keys[0].time_s
-        time = start + (time_s % self.duration_s if self.loop else time_s)
         if self.loop:
             # Beyond both ends the neighbours continue, so that the seam is as smooth as the rest.
             lap = self.duration_s
             before = [Keyframe(k.time_s - lap, k.viewmat, k.fov) for k in keys[-3:]]
             after = [Keyframe(k.time_s + lap, k.viewmat, k.fov) for k in keys[:3]]
             keys = before + keys + after
+        if len(keys) == 1:
+            return None
         times = np.array([k.time_s for k in keys])
-        time = float(np.clip(time, times[0], times[-1]))
         turns = Rotation.from_matrix(np.stack([k.viewmat[:3, :3] for k in keys]))
         centres = np.stack([-k.viewmat[:3, :3].T @ k.viewmat[:3, 3] for k in keys])
         zooms = np.log(np.tan(np.array([k.fov for k in keys]) / 2))
-        if len(keys) == 1:
-            return centres[0], turns[0].as_matrix(), keys[0].fov
         if self.interpolation == "linear" or len(keys) == 2:
-            centre = np.array([np.interp(time, times, centres[:, i]) for i in range(3)])
-            turn, zoom = Slerp(times, turns)(time), float(np.interp(time, times, zooms))
-        else:
-            centre = np.asarray(CubicSpline(times, centres)(time))
-            zoom = float(CubicSpline(times, zooms)(time))
-            turn = RotationSpline(times, turns)(time)
-        return centre, turn.as_matrix(), 2 * float(np.arctan(np.exp(zoom)))
+            straight = [make_interp_spline(times, values, 1) for values in (centres, zooms)]
+            return straight[0], Slerp(times, turns), straight[1]
+        return CubicSpline(times, centres), RotationSpline(times, turns), CubicSpline(times, zooms)
 
 
 def turntable(

@@ -31,7 +31,7 @@ ANGLES = (
     "rightEyeYaw",
 )  # fmt: skip
 """Radians. Pitch looks down, yaw turns to the subject's left, roll leans to its right shoulder."""
-_TIMES = ("time_s", "time", "timecode", "frame", "blendshapeCount", "leftEyeRoll", "rightEyeRoll")
+_TIMES = ("time_s", "time", "timecode", "frame", "blendShapeCount", "leftEyeRoll", "rightEyeRoll")
 _JAW_OPEN = 0.28
 """Radians of jaw rotation where a head has no `jawOpen` shape."""
 _LOOK = 0.52
@@ -135,6 +135,8 @@ def _from_table(path: Path) -> Curves:
     except pl.exceptions.PolarsError as error:
         raise ValueError(str(error).splitlines()[0]) from None
     known = {_arkit(name): name for name in table.columns}
+    if len(known) < len(table.columns):
+        raise ValueError("two columns of one name")
     fps = _table_rate(table, known)
     names = [n for n in known if n not in _TIMES]
     columns = []

@@ -1,0 +1,14 @@
+"""The toy subject's ingest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toyavatars import Context, Inputs, ToyParams, copy
+
+__all__ = ["ToyParams", "run"]
+
+
+def run(inputs: Inputs, params: ToyParams, out: Path, context: Context) -> None:
+    """Hand it out."""
+    copy("ingest", Path(inputs["raw"]), out)
