@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 class FlashAvatarParams(Params):
     """Section `flash_avatar` of params.yaml; the official code's numbers in brackets."""
 
-    steps: int = Field(700, ge=0, description="steps, clips [150000]; 0: no such baseline")
-    photo_steps: int = Field(300, ge=0, description="steps, photos [150000]; 0: likewise")
+    steps: int = Field(600, ge=0, description="steps, clips [150000]; 0: no such baseline")
+    photo_steps: int = Field(200, ge=0, description="steps, photos [150000]; 0: likewise")
     uv_size: int = Field(
         80, ge=16, le=1024, description="texels per side of the Gaussians' UV map [128]"
     )
     width: int = Field(64, ge=8, le=1024, description="width of the network [256]")
     rate: float = Field(
-        4.0, gt=0, le=100, description="factor on the Gaussians' Adam rates [1]; short runs need it"
+        8.0, gt=0, le=100, description="factor on the Gaussians' Adam rates [1]; short runs need it"
     )
-    network_rate: float = Field(1e-3, gt=0, lt=1, description="Adam rate of the network [1e-4]")
+    network_rate: float = Field(2e-3, gt=0, lt=1, description="Adam rate of the network [1e-4]")
     final_gain: float = Field(
         0.02, gt=0, le=1, description="factor on its last layer's start [1]; low: from the mesh"
     )
@@ -55,7 +55,7 @@ class FlashAvatarParams(Params):
     )
     weights: str = Field("weights", description="folder of LPIPS's weights, from the workspace")
     background: Literal["white", "random"] = Field(
-        "white", description="what pictures are composited over [green or white]"
+        "random", description="what pictures are composited over [green or white]"
     )
     checkpoint_every: int = Field(
         500, ge=1, description="steps between checkpoints, from which a killed fit goes on"
@@ -107,6 +107,5 @@ def run(inputs: Inputs, params: FlashAvatarParams, out: Path, context: Context) 
 
 
 def _perceptual_params(params: FlashAvatarParams) -> TrainingParams:
-    return TrainingParams(
-        lambda_lpips=params.lambda_lpips, perceptual=params.perceptual, weights=params.weights
-    )
+    shared = {"lambda_lpips", "perceptual", "weights"}
+    return TrainingParams.model_validate(params.model_dump(include=shared))

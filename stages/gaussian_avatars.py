@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class GaussianAvatarsParams(Params):
     """Section `gaussian_avatars` of params.yaml; the official code's numbers in brackets."""
 
-    steps: int = Field(1200, ge=0, description="steps, clips [600000]; 0: no such baseline")
-    photo_steps: int = Field(400, ge=0, description="steps, photos [600000]; 0: likewise")
+    steps: int = Field(800, ge=0, description="steps, clips [600000]; 0: no such baseline")
+    photo_steps: int = Field(300, ge=0, description="steps, photos [600000]; 0: likewise")
     rate: float = Field(
         4.0, gt=0, le=100, description="factor on the Gaussians' Adam rates [1]; short runs need it"
     )
@@ -58,7 +58,7 @@ class GaussianAvatarsParams(Params):
         True, description="refine expression, pose, translation of the training frames [yes]"
     )
     background: Literal["white", "random"] = Field(
-        "white", description="what pictures are composited over [white or black]"
+        "random", description="what pictures are composited over [white or black]"
     )
     checkpoint_every: int = Field(
         500, ge=1, description="steps between checkpoints, from which a killed fit goes on"

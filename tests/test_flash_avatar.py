@@ -35,7 +35,7 @@ from headworks.heads.base import REGIONS, HeadPose
 from tests.paintedtoy import painted_views
 from tests.toyhead import toy_head
 
-FIT = FlashAvatarConfig(steps=60, uv_size=20, width=16, checkpoint_every=20)
+FIT = FlashAvatarConfig(steps=40, uv_size=20, width=16, checkpoint_every=15)
 
 
 def flame_shaped():

@@ -41,7 +41,7 @@ from tests.paintedtoy import painted_views
 from tests.toyhead import toy_head
 
 FIT = GaussianAvatarsConfig(
-    steps=60, rate=4.0, densify_from=0.3, densify_every=0.2, checkpoint_every=20
+    steps=40, rate=4.0, densify_from=0.3, densify_every=0.2, checkpoint_every=15
 )
 
 

@@ -79,11 +79,11 @@ class FlashAvatarConfig:
         checkpoint_every: steps between two checkpoints in `scratch`.
     """
 
-    steps: int = 700
+    steps: int = 600
     uv_size: int = 80
     width: int = 64
-    rate: float = 4.0
-    network_rate: float = 1e-3
+    rate: float = 8.0
+    network_rate: float = 2e-3
     final_gain: float = 0.02
     fall: float = 0.1
     sh_degree: int | None = None
@@ -91,7 +91,7 @@ class FlashAvatarConfig:
     scale_mode: str = "additive"
     lambda_lpips: float = 0.0
     lpips_from: float = 0.1
-    background: str = "white"
+    background: str = "random"
     checkpoint_every: int = 500
 
     def degree(self, setting: str) -> int:

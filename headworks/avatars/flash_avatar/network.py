@@ -83,7 +83,12 @@ class OffsetNetwork(nn.Module):
     @property
     def width(self) -> int:
         """Numbers per hidden layer."""
-        return self.layers[0].out_features
+        return self._first().out_features
+
+    def _first(self) -> nn.Linear:
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
 
     def forward(self, encoded: Tensor, condition: Tensor) -> Tensor:
         """Offsets.
@@ -94,7 +99,7 @@ class OffsetNetwork(nn.Module):
         Returns:
             [N, 10] in (-1, 1).
         """
-        first = self.layers[0]
+        first = self._first()
         x = encoded @ first.weight[:, :ENCODED].T
         x = x + (first.weight[:, ENCODED:] @ condition + first.bias)
         for layer in self.layers[1:]:

@@ -86,7 +86,7 @@ class GaussianAvatarsConfig:
         checkpoint_every: steps between two checkpoints in `scratch`.
     """
 
-    steps: int = 1200
+    steps: int = 800
     rate: float = 4.0
     means_rate: float = 1.0
     sh_degree: int | None = None
@@ -102,7 +102,7 @@ class GaussianAvatarsConfig:
     lambda_scale: float = 1.0
     extent: float = 1.0
     tune: bool = True
-    background: str = "white"
+    background: str = "random"
     checkpoint_every: int = 500
 
     def degree(self, setting: str) -> int:
