@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test slow lint clean help
+.PHONY: demo test slow lint docs clean help
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,6 +27,9 @@ lint: $(READY) ## ruff and the type checker
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(READY) ## the site, in site/index.html
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 clean: ## remove the virtual environment and caches, keep data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
