@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from headworks.errors import HeadworksError
-from pipelines import cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share
+from pipelines import cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share, cli_view
 from pipelines.captures import Layout
 from pipelines.console import app, say, say_json, workspace_here
 
@@ -21,19 +21,37 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 Positional = tyro.conf.Positional
-COMMANDS = (cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share)
+COMMANDS = (cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share, cli_view)
 """Modules whose import adds commands."""
 
 
 @app.command(name="init")
-def init() -> int:
-    """Make the current folder a workspace (DVC, params.yaml, dvc.yaml)."""
+def init(preset: str | None = None) -> int:
+    """Make the current folder a workspace (DVC, params.yaml, dvc.yaml).
+
+    Args:
+        preset: numbers of a new params.yaml: demo (the defaults), study or paper (docs/gasp.md).
+    """
     from pipelines.setup import init_workspace
 
-    for line in init_workspace(workspace_here()):
+    workspace = workspace_here()
+    overrides = _with_preset(preset)
+    if overrides and workspace.layout.params.exists():
+        raise HeadworksError(
+            f"{workspace.layout.params} is there already; remove it to have that of --preset "
+            f"{preset}, or type: headworks run --preset {preset}"
+        )
+    for line in init_workspace(workspace, overrides):
         say(line)
     say("next: headworks add NAME PHOTO|FOLDER|CLIP   (or: headworks demo)")
     return 0
+
+
+def _with_preset(preset: str | None, overrides: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What `--preset` and `--set` say together; `--set` wins."""
+    from pipelines.presets import preset_overrides
+
+    return (*(preset_overrides(preset) if preset else ()), *overrides)
 
 
 @app.command(name="add")
@@ -92,6 +110,7 @@ def plan(
     stage: tuple[str, ...] = (),
     subject: tuple[str, ...] = (),
     set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
+    preset: str | None = None,
     json: bool = False,
 ) -> int:
     """Say what a run would do, and why. Changes nothing.
@@ -100,11 +119,12 @@ def plan(
         stage: only this stage and what it needs (may be repeated).
         subject: only this subject (may be repeated).
         set_: stage.key=value for this once (may be repeated).
+        preset: a named set of such values (study, paper), for this once.
         json: for machines.
     """
     from pipelines.show import plan_json, plan_text
 
-    decisions = workspace_here().plan(stage, subject, set_)
+    decisions = workspace_here().plan(stage, subject, _with_preset(preset, set_))
     if json:
         say_json(plan_json(decisions))
         return 0
@@ -130,6 +150,7 @@ def run(
     force: bool = False,
     retry_failed: bool = False,
     set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
+    preset: str | None = None,
     orchestrator: Literal["prefect", "none"] | None = None,
     from_dvc: bool = False,
     lineage: str | None = None,
@@ -146,6 +167,7 @@ def run(
         force: compute the selected units even where their result is known.
         retry_failed: try again what failed for good with the same recipe.
         set_: stage.key=value for this once (may be repeated).
+        preset: a named set of such values (study, paper), for this once.
         orchestrator: supervise as a Prefect flow (what happens if not given), or plainly (what
             happens under `dvc repro`, which would start a server for every stage).
         from_dvc: called by `dvc repro`: this stage alone, dvc.lock left to DVC.
@@ -164,7 +186,7 @@ def run(
         jobs=jobs,
         force=force,
         retry=retry_failed,
-        overrides=set_,
+        overrides=_with_preset(preset, set_),
         orchestrator=orchestrator or ("none" if from_dvc else "prefect"),
         only=from_dvc,
         timeout_s=timeout,

@@ -157,7 +157,7 @@ def _quantised(motion: Sequence) -> tuple[NDArray[np.uint16], dict[str, Any]]:
     }  # fmt: skip
 
 
-def head_vertices(avatar: BoundAvatar) -> NDArray[np.float32]:
+def head_vertices(avatar: Avatar) -> NDArray[np.float32]:
     """Neutral vertices [n, 3] of the head alone, without neck and torso."""
     head = avatar.head
     with torch.no_grad():

@@ -1,0 +1,100 @@
+"""`headworks view`: avatars and what moves them, gathered for the live viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headworks.errors import HeadworksError
+from pipelines.avatars import Source, find_avatar, find_driver, rest_of
+from pipelines.stamp import stamp_file
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from headworks.viewer import Actor, Latents, Viewer
+
+SCRIPT = {"seconds": 8.0, "fps": 25.0, "seed": 1}
+"""How a motion of a script is made."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be shown.
+
+    Attributes:
+        avatars: names; see `pipelines.avatars`. by: what moves them besides their own captures.
+        prior: folder or file of a prior whose latent directions are offered, or None.
+        port, height: of the viewer. films: folder for recordings.
+    """
+
+    avatars: Sequence[str]
+    by: Sequence[str] = ()
+    prior: Path | None = None
+    port: int = 8080
+    height: int = 512
+    films: Path = Path()
+
+
+def open_viewer(workspace: Workspace, asked: Asked, told: Callable[[str], None]) -> Viewer:
+    """A running viewer.
+
+    Raises:
+        HeadworksError: a name is wrong, or viser is not installed.
+    """
+    from headworks.viewer import Viewer
+
+    if not asked.avatars:
+        raise HeadworksError("view: name at least one avatar (headworks status lists subjects)")
+    if not 64 <= asked.height <= 2048:
+        raise HeadworksError(f"--height {asked.height}: expected 64 to 2048 pixels")
+    sources = [find_avatar(workspace, name) for name in asked.avatars]
+    actors = [_actor(workspace, source, asked.by, told) for source in sources]
+    latents = None if asked.prior is None else _latents(asked.prior)
+    stamp = dict(sources[0].stamp)
+
+    def recorded(path: Path) -> None:
+        if stamp:
+            stamp_file(path, stamp)
+        told(f"recorded {path}")
+
+    return Viewer(actors, latents, asked.port, asked.films, asked.height, recorded)
+
+
+def _actor(
+    workspace: Workspace, source: Source, by: Sequence[str], told: Callable[[str], None]
+) -> Actor:
+    """An avatar with its own capture's motion, and those asked for, upright at the origin."""
+    from headworks.driving.performance import home_rest, still
+    from headworks.driving.transfer import Transfer, transfer
+    from headworks.viewer import Actor
+    from headworks.web.motion import Sequence as Motion
+    from headworks.web.motion import pack
+
+    avatar = source.avatar
+    head, identity = avatar.head, avatar.identity
+    rest, own = rest_of(source, workspace)
+    home = home_rest(head, identity, rest)
+    calm = still(head, identity, 0 * home.expression, home)
+    names = [] if own is None or source.subject is None else [source.subject]
+    motions = {}
+    for name in [*names, *by]:
+        driver = find_driver(
+            workspace, name, source, {"seconds": 8.0, "fps": 25.0, "seed": 1}, told
+        )
+        if len(driver.performance) < 2 or name in motions:
+            continue
+        moved = transfer(driver.performance, driver.rest, head, identity, home, Transfer())
+        label = "its own capture" if name == source.subject else name
+        motions[label] = Motion(label, moved.fps, pack(moved.expression, moved.pose))
+        for note in driver.notes:
+            told(f"{source.name}: {note}")
+    return Actor(source.name, avatar, pack(calm.expression, calm.pose)[0], motions)
+
+
+def _latents(path: Path) -> Latents:
+    from headworks.avatars.gasp.file import FILE, load_prior
+    from headworks.viewer import Latents
+
+    return Latents(*load_prior(path / FILE if path.is_dir() else path))
