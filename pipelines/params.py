@@ -176,19 +176,26 @@ def load_params(path: Path, registry: Sequence[Stage], overrides: Sequence[str] 
     return AllParams(seed, demo, sections)
 
 
-def default_text(registry: Sequence[Stage]) -> str:
-    """params.yaml with every default and its description, for `headworks init`."""
+def default_text(registry: Sequence[Stage], overrides: Sequence[str] = ()) -> str:
+    """params.yaml with every default and its description, for `headworks init`.
+
+    Args:
+        overrides: values other than the defaults, as `load_params` takes them.
+    """
     import json
+
+    params = load_params(Path(), registry, overrides)
 
     lines = [
         "# Numbers of the method. One section per stage; unknown keys and values out of range",
         "# are errors. `headworks plan` shows what a change makes stale.",
-        "seed: 0",
+        f"seed: {params.seed}",
     ]
     sections: list[tuple[str, type[Params]]] = [("demo", DemoParams)]
     sections += [(stage.name, stage.params_class()) for stage in registry]
     for name, model in sections:
-        values = model().model_dump(mode="json")
+        section = params.demo if name == "demo" else params.stages[name]
+        values = section.model_dump(mode="json")
         lines += ["", f"{name}:" if values else f"{name}: {{}}"]
         for key, value in values.items():
             field = model.model_fields[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from headworks.errors import HeadworksError
@@ -45,8 +46,11 @@ def _write_if_absent(workspace: Workspace, path: Path, text: str, lines: list[st
         lines.append(f"wrote {path.relative_to(workspace.layout.root)}")
 
 
-def init_workspace(workspace: Workspace) -> list[str]:
+def init_workspace(workspace: Workspace, overrides: Sequence[str] = ()) -> list[str]:
     """Make a folder a workspace; leaves alone what is there.
+
+    Args:
+        overrides: `stage.key=value` for a new params.yaml.
 
     Returns:
         What was done, a line each.
@@ -79,7 +83,7 @@ def init_workspace(workspace: Workspace) -> list[str]:
     _write_if_absent(workspace, root / ".dvcignore", DVC_IGNORE, lines)
     if git:
         _write_if_absent(workspace, root / ".gitignore", GIT_IGNORE, lines)
-    _write_if_absent(workspace, layout.params, default_text(workspace.registry), lines)
+    _write_if_absent(workspace, layout.params, default_text(workspace.registry, overrides), lines)
     _write_if_absent(workspace, root / "dvc.yaml", dvc_yaml(workspace.registry, root), lines)
     layout.make()
     shim(workspace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stages.contract import Context, Inputs
+from stages.prior_ranks import run_in_ranks
 from stages.training_params import TrainingParams, config_fields, perceptual_assets, perceptual_of
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ class PriorParams(TrainingParams):
     steps: int = Field(1000, ge=1, description="training steps (paper: 1.56 million)")
     people_per_step: int = Field(1, ge=1, le=256, description="identities per step")
     views_per_step: int = Field(2, ge=1, le=64, description="pictures of each identity per step")
+    processes: int = Field(
+        1,
+        ge=0,
+        le=1024,
+        description="that train together, sharing the identities of a step; 0: one per CUDA card",
+    )
     rate: float = Field(4e-3, gt=0, lt=1, description="Adam rate of decoder and features")
     code_rate: float = Field(5e-2, gt=0, lt=1, description="Adam rate of the identity codes")
     lambda_code: float = Field(1e-4, ge=0, description="weight of the identity code's norm")
@@ -53,7 +61,9 @@ def prior_config(params: PriorParams) -> PriorConfig:
     """What `train_prior` takes."""
     from headworks.avatars.gasp.config import PriorConfig
 
-    return PriorConfig(**config_fields(params))
+    fields = config_fields(params)
+    del fields["processes"]
+    return PriorConfig(**fields)
 
 
 def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> None:
@@ -79,6 +89,9 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     from headworks.synthetic.film import scratch_folder
     from headworks.tracks import load_truth
 
+    processes = params.processes or max(torch.cuda.device_count(), 1)
+    if processes > 1 and "RANK" not in os.environ:
+        return run_in_ranks(processes, inputs, params, out, context)
     torch.set_num_threads(context.threads)
     members: dict[str, Path] = inputs["synthesis"]
     if not members:
@@ -101,6 +114,8 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
         prior, binding, curves = train_prior(
             head, people, config, context.seed, context.progress, scratch, perceptual
         )
+        if int(os.environ.get("RANK", "0")):
+            return  # the first process writes
         out.mkdir(parents=True, exist_ok=True)
         for sample in sorted((scratch / "samples").glob("step_*.png")):
             (out / "samples").mkdir(exist_ok=True)

@@ -25,18 +25,16 @@ from headworks.avatars.gasp.fit import fit_avatar
 from headworks.avatars.gasp.prior import train_prior
 from headworks.avatars.gasp.training import displacement_weights
 from headworks.avatars.losses import prior_distance
-from headworks.avatars.views import make_views, splat_view
+from headworks.avatars.views import splat_view
 from headworks.cameras import intrinsics, orbit
 from headworks.errors import ArtifactError
 from headworks.geometry import axis_angle_to_matrix, quat_to_matrix
 from headworks.heads.base import HeadPose
-from headworks.images import to_uint8
-from headworks.tracks import Tracking
 from stages.fit import FitParams, fit_config
 from stages.prior import PriorParams, prior_config
 from tests.toyhead import toy_head
+from tests.toypeople import SIZE, capture, painted
 
-SIZE = 48
 PRIOR = PriorConfig(
     uv_size=24, code_dim=4, width=16, depth=2, steps=120, views_per_step=2, rate=5e-3,
 )  # fmt: skip
@@ -54,35 +52,6 @@ def random_local(n: int, seed: int = 0) -> LocalGaussians:
         torch.randn(n, 3, generator=g),
         torch.randn(n, generator=g) + 1,
     )
-
-
-def painted(head, hue: float, avatar_seed: int):
-    """A person: the toy head painted with a smooth colour that depends on `hue`."""
-    binding = bind_uv(head, 40)
-    local = initial_gaussians(head, binding)
-    height = head.template[head.faces[binding.faces]].mean(1)[:, 1:2] / 0.1
-    colors = torch.cat([3 * hue - 1.5 + 0 * height, 2 * height, 1.5 - 3 * hue + height], 1)
-    return BoundAvatar(head, torch.zeros(2), local._replace(colors=colors), binding, "toy", "toy")
-
-
-def capture(avatar, azimuths, count: int = 4, seed: int = 0):
-    """Pictures of a toy person from several sides with random expressions."""
-    rng = np.random.default_rng(seed)
-    expression = torch.from_numpy(rng.random((count, 2)).astype(np.float32))
-    Ks = np.broadcast_to(intrinsics(1.3 * SIZE, SIZE, SIZE), (count, len(azimuths), 3, 3))
-    viewmats = np.stack([orbit(a, 0.1, 0.45) for a in azimuths])
-    tracking = Tracking(
-        "toy", avatar.head.digest, avatar.identity, expression, HeadPose.zeros(count),
-        np.ones(count, bool), viewmats, Ks.copy(),
-    )  # fmt: skip
-    pairs = [(t, c) for t in range(count) for c in range(len(azimuths))]
-    pictures = []
-    for t, c in pairs:
-        camera = tracking.camera(t, c, SIZE, SIZE)
-        pictures.append(avatar.render(expression[t], HeadPose.zeros(1), camera, (0, 0, 0)))
-    alpha = np.stack([to_uint8(a) for _, a in pictures])
-    rgb = np.stack([to_uint8(c / np.maximum(a, 1e-3)[..., None]) for c, a in pictures])
-    return make_views(avatar.head, tracking, rgb, alpha, pairs)
 
 
 def test_bound_gaussians_sit_on_the_surface_and_follow_similarities():
@@ -179,10 +148,7 @@ def test_hair_may_leave_the_scalp_a_hundred_times_more_freely():
 @pytest.fixture(scope="module")
 def trained():
     head = toy_head()
-    people = [
-        capture(painted(head, hue, i), (0.0, 1.5, 3.1, -1.5))
-        for i, hue in enumerate((0.1, 0.5, 0.9))
-    ]
+    people = [capture(painted(head, hue), (0.0, 1.5, 3.1, -1.5)) for hue in (0.1, 0.5, 0.9)]
     prior, binding, curves = train_prior(head, people, PRIOR, 3, lambda done, text: None)
     return head, prior, binding, curves
 
@@ -194,7 +160,7 @@ def test_training_the_prior_learns_the_people(trained):
 
 def test_training_is_deterministic(trained):
     head, _, _, _ = trained
-    people = [capture(painted(head, 0.3, 0), (0.0, 2.0))]
+    people = [capture(painted(head, 0.3), (0.0, 2.0))]
     short = replace(PRIOR, steps=6)
     a, _, _ = train_prior(head, people, short, 3, lambda done, text: None)
     b, _, _ = train_prior(head, people, short, 3, lambda done, text: None)
@@ -205,7 +171,7 @@ def test_training_is_deterministic(trained):
 def test_one_photo_and_the_prior_give_the_unseen_back(trained, tmp_path):
     """From a frontal picture of a new person the back must come out near the truth."""
     head, prior, binding, _ = trained
-    person = painted(head, 0.7, 9)
+    person = painted(head, 0.7)
     photo = capture(person, (0.0,), count=1)
     avatar, curves = fit_avatar(
         head, prior, binding, photo, "photo", FIT, 1, lambda done, text: None

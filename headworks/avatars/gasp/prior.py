@@ -19,6 +19,7 @@ from headworks.avatars.binding import (
 from headworks.avatars.gasp.checkpoint import Checkpoints, as_plan
 from headworks.avatars.gasp.config import PriorConfig, TrainingConfig
 from headworks.avatars.gasp.decoder import GaussianPrior
+from headworks.avatars.gasp.ranks import LossModule, Ranks, joined
 from headworks.avatars.gasp.samples import keep_samples
 from headworks.avatars.gasp.training import (
     Curve,
@@ -105,9 +106,27 @@ def train_prior(
     Returns:
         The prior (on the CPU), its binding, and the training curve.
 
+    Under torchrun (or anything that sets its variables) the people of a step are shared by the
+    processes; all of them return the same prior, and the first one writes to `scratch`.
+
     Source: GASP section 3.4; several views of one identity share one evaluation of the decoder.
     """
-    device = choose_device(config.device)
+    with joined(choose_device(config.device)) as ranks:
+        return _train(head, people, config, seed, progress, scratch, perceptual, ranks)
+
+
+def _train(
+    head: HeadModel,
+    people: list[Views],
+    config: PriorConfig,
+    seed: int,
+    progress: Callable[[float, str], None],
+    scratch: Path | None,
+    perceptual: PerceptualDistance | None,
+    ranks: Ranks,
+) -> tuple[GaussianPrior, Binding, list[Curve]]:
+    """`train_prior` as one rank."""
+    device, mine = ranks.device, ranks.share(config.people_per_step)
     binding = bind_prior(head, config)
     prior = GaussianPrior(
         initial_gaussians(head, binding),
@@ -126,13 +145,13 @@ def train_prior(
 
     def loss_at(step: int) -> tuple[Tensor, float]:
         image = early if step < config.lpips_from * config.steps else late
-        slots = [batches.views(step, i) for i in range(config.people_per_step)]
+        slots = [batches.views(step, i) for i in mine]
         codes = prior.codes[torch.tensor([person for person, _, _ in slots], device=device)]
         batch = prior.decode(codes)
         loss = regulariser(surface, batch, config)
         loss = loss + config.lambda_code * codes.square().sum(-1).mean()
         total, quality = loss, 0.0
-        share = 1 / (config.people_per_step * config.views_per_step)
+        share = 1 / (len(mine) * config.views_per_step)
         for local, (person, indices, backgrounds) in zip(zip(*(x.unbind() for x in batch)), slots):
             for index, background in zip(indices, torch.from_numpy(backgrounds)):
                 term, psnr = picture_loss(
@@ -146,7 +165,8 @@ def train_prior(
         return torch.tensor(sorted(set(batches.people(step))), device=device)
 
     def watch(step: int) -> None:
-        if scratch is not None and config.sample_steps and step % config.sample_steps == 0:
+        due = config.sample_steps and step % config.sample_steps == 0
+        if scratch is not None and due and ranks.rank == 0:
             keep_samples(scratch / "samples" / f"step_{step:07d}.png", surface, prior, people)
 
     rates = config.template_rates()
@@ -162,8 +182,9 @@ def train_prior(
         config.steps,
         groups,
         config,
-        Checkpoints(scratch, plan),
+        Checkpoints(scratch, plan, writes=ranks.rank == 0),
         RowAdam(prior.codes, config.code_rate),
+        ranks.mean,
     )
-    training.run(loss_at, progress, used, watch)
+    training.run(ranks.together(LossModule(prior, loss_at)), progress, used, watch)
     return prior.to("cpu"), binding, training.curves()

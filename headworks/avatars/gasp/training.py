@@ -218,7 +218,7 @@ class Training:
         groups: (name -> parameter, rate), names unique over all groups.
         config: schedule and checkpoint interval. checkpoints: where they are kept.
         rows: parameter that is trained row by row, besides the groups.
-        meet: makes numbers and gradients common to all ranks; None on one.
+        mean: means of numbers over all ranks, see `headworks.avatars.gasp.ranks`.
     """
 
     stage: str
@@ -227,7 +227,7 @@ class Training:
     config: TrainingConfig
     checkpoints: Checkpoints
     rows: RowAdam | None = None
-    meet: Callable[[float, float], tuple[float, float]] | None = None
+    mean: Callable[..., tuple[float, ...]] = lambda *values: values
 
     def __post_init__(self) -> None:
         groups: list[dict[str, Any]] = [
@@ -236,7 +236,7 @@ class Training:
         self.adam = torch.optim.Adam(groups, eps=1e-15) if groups else None
         self.named = {name: p for named, _ in self.groups for name, p in named.items()}
         self.points: list[tuple[float, float, float]] = []
-        self.recent: list[tuple[float, float]] = []
+        self.recent: list[tuple[float, ...]] = []
         self.step = 0
         stored = self.checkpoints.load(self.stage)
         if stored is not None:
@@ -272,16 +272,15 @@ class Training:
                 self.adam.step()
             if self.rows is not None and used is not None:
                 self.rows.step(used(step), factor)
-            value = float(loss.detach())
-            self.recent.append(self.meet(value, psnr) if self.meet else (value, psnr))
+            self.recent.append(self.mean(float(loss.detach()), psnr))
             self.step = step + 1
             last = self.step == self.steps
             if len(self.recent) == CURVE_STEPS or last:
-                mean = np.mean(self.recent, 0)
-                self.points.append((float(self.step), float(mean[0]), float(mean[1])))
+                loss_mean, psnr_mean = np.mean(self.recent, 0).tolist()
+                self.points.append((float(self.step), loss_mean, psnr_mean))
                 self.recent.clear()
                 left = (time.monotonic() - begin) / (self.step - first) * (self.steps - self.step)
-                text = f"{self.stage} {self.step} of {self.steps}, {mean[1]:.1f} dB"
+                text = f"{self.stage} {self.step} of {self.steps}, {psnr_mean:.1f} dB"
                 report(self.step / self.steps, f"{text}, {duration(left)} left")
             if watch is not None:
                 watch(self.step)
