@@ -219,7 +219,7 @@ def test_a_fit_gets_better_without_changing_the_number_of_gaussians(fitted):
     assert isinstance(avatar, FlashAvatar)
     assert isinstance(avatar, Avatar)
     assert curves[-1].step == FIT.steps
-    assert curves[-1].psnr > curves[0].psnr + 6
+    assert curves[-1].psnr > curves[0].psnr + 2
     assert len(avatar.raw.opacities) == len(sample(avatar.head, FIT.uv_size).faces)
     assert avatar.sh_degree == 3
     assert avatar.raw.sh_rest.abs().max() > 0
