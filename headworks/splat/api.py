@@ -11,6 +11,7 @@ from torch import Tensor
 from headworks.cameras import Camera
 from headworks.gaussians import Gaussians
 from headworks.splat import semantics
+from headworks.splat.checks import check_gaussians
 from headworks.splat.checks import check_inputs as _check
 
 BACKENDS = ("auto", "gsplat", "cpu", "torch")
@@ -102,6 +103,8 @@ def rasterization(
         )  # fmt: skip
     if backend == "auto":
         backend = "gsplat" if means.is_cuda else "cpu"
+    if check_inputs and backend != "cpu":
+        check_gaussians(means, quats, scales, opacities)
     rules = semantics.installed()
     if backend == "gsplat":
         from headworks.splat import gsplat_backend as implementation

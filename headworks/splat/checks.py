@@ -68,6 +68,24 @@ def check_inputs(
         raise ValueError(f"rasterize_mode must be one of {RASTERIZE_MODES}, got {rasterize_mode!r}")
 
 
+def check_gaussians(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor) -> None:
+    """What the CPU kernels notice on their own, for the other backends.
+
+    Args: shapes as in `headworks.splat.rasterization`.
+
+    Raises:
+        ValueError: a value is not finite, or a quaternion is zero; with its index.
+    """
+    for name, tensor in (
+        ("means", means), ("quats", quats), ("scales", scales), ("opacities", opacities),
+    ):  # fmt: skip
+        check_finite(name, tensor)
+    with torch.no_grad():
+        zero = (quats == 0).all(-1)
+        if zero.any():
+            raise ValueError(f"quats[{int(zero.nonzero()[0])}] is zero: not a rotation")
+
+
 def check_finite(name: str, tensor: Tensor) -> None:
     """Refuse non-finite values.
 

@@ -144,14 +144,15 @@ def test_one_pixel_image():
 
 @pytest.mark.parametrize("name", ["means", "quats", "scales", "opacities", "colors", "viewmats"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_non_finite_input_is_named_with_its_index(name, value):
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+def test_non_finite_input_is_named_with_its_index(name, value, backend):
     scene = head(20, 16)
     tensor = getattr(scene, name)
     index = (0,) * (tensor.ndim - 1) + (1,) if name == "viewmats" else (7, 1)[: tensor.ndim]
     tensor[index] = value
     where = ", ".join(map(str, index))
     with pytest.raises(ValueError, match=rf"{name}\[{where}\] is not finite"):
-        rasterization(*scene, 16, 16)
+        rasterization(*scene, 16, 16, backend=backend)
 
 
 def test_wrong_shapes_and_types_are_refused():
@@ -161,8 +162,9 @@ def test_wrong_shapes_and_types_are_refused():
     with pytest.raises(TypeError, match="colors must be a floating-point tensor"):
         rasterization(*scene._replace(colors=scene.colors.int()), 16, 16)
     scene.quats[3] = 0
-    with pytest.raises(ValueError, match=r"quats\[3\] is zero"):
-        rasterization(*scene, 16, 16)
+    for backend in ("cpu", "torch"):
+        with pytest.raises(ValueError, match=r"quats\[3\] is zero"):
+            rasterization(*scene, 16, 16, backend=backend)
     with pytest.raises(ValueError, match="render_mode"):
         rasterization(*head(20, 16), 16, 16, render_mode="depth")
 
