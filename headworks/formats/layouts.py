@@ -55,7 +55,8 @@ def find_captures(
     if known == nersemble.NAME:
         return [Capture(known, "multiview", "", lambda target: _nersemble(folder, target, check))]
     if known == vhap.NAME:
-        return [_pictures(vhap.read_vhap(folder), folder.parent)]
+        home = _vhap_home(folder)
+        return [_pictures(vhap.read_vhap(home), home.parent)]
     if known == tsinghua.NAME:
         return [_pictures(tsinghua.read_tsinghua(folder), folder.parent)]
     if known == gagavatar_track.NAME:
@@ -71,7 +72,7 @@ def _recognised(folder: Path) -> str | None:
     """Name of the layout; an error where it is there in part."""
     if nersemble.is_nersemble(folder):
         return nersemble.NAME
-    if vhap.is_vhap(folder):
+    if vhap.is_vhap(_vhap_home(folder)):
         return vhap.NAME
     if tsinghua.is_tsinghua(folder):
         return tsinghua.NAME
@@ -79,6 +80,22 @@ def _recognised(folder: Path) -> str | None:
         return gagavatar_track.NAME
     _refuse_halves(folder)
     return clip_folders.NAME if clip_folders.people(folder) else None
+
+
+def _vhap_home(folder: Path) -> Path:
+    """Where an export's descriptions are: in the folder, or in its union's or only child.
+
+    Raises:
+        CaptureError: several children have their own.
+    """
+    if vhap.descriptions(folder):
+        return folder
+    inner = [p for p in sorted(folder.iterdir()) if p.is_dir() and vhap.descriptions(p)]
+    unions = [p for p in inner if vhap.root_of(p) != p] or inner
+    if len(unions) > 1 and all(vhap.is_vhap(p) for p in unions):
+        names = ", ".join(p.name for p in unions[:6])
+        raise CaptureError(f"{folder}: holds {len(unions)} exports of VHAP ({names}); add one")
+    return unions[0] if len(unions) == 1 else folder
 
 
 def _refuse_halves(folder: Path) -> None:

@@ -67,10 +67,18 @@ def locate_face(
 def crop_around(camera: Camera, point: NDArray[np.float64], side_m: float) -> Crop:
     """The square of whole pixels around a point of the world.
 
+    It is moved into the picture where that can hold it; else it reaches beyond, to be padded.
+
     Args:
         camera: the view. point: [3] metres. side_m: what the square shows at the point, metres.
     """
     x, y, z = camera.project(point)
     side = max(8, round(side_m * camera.K[0, 0] / z))
     # As for a single camera: a little up, for hair above and shoulders below.
-    return Crop(float(round(x - side / 2)), float(round(y - (0.5 + _RAISED / 2.6) * side)), side)
+    left = _inside(round(x - side / 2), side, camera.width)
+    top = _inside(round(y - (0.5 + _RAISED / 2.6) * side), side, camera.height)
+    return Crop(float(left), float(top), side)
+
+
+def _inside(start: int, side: int, length: int) -> int:
+    return start if side > length else min(max(start, 0), length - side)

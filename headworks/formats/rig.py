@@ -184,18 +184,17 @@ def completed(
 
 def described(rig: Rig) -> list[str]:
     """What a capture holds, in lines for people."""
-    first = next(iter(rig.cameras.values()))
+    sizes = [f"{c.width} x {c.height}" for c in rig.cameras.values()]
     names = list(rig.cameras)
     shown = ", ".join(names[:4]) + (", .." if len(names) > 4 else "")
     lines = [
         f"layout: {rig.layout} ({rig.name})",
         f"cameras: {len(names)} ({shown}), "
-        + (f"calibrated at {first.width} x {first.height}" if rig.calibrated else "uncalibrated"),
+        + (f"calibrated at {_range(sizes)}" if rig.calibrated else "uncalibrated"),
     ]
     total = 0
     for recording in rig.recordings.values():
-        source = next(iter(recording.sources.values()))
-        count, width, height, rate = _size(source)
+        count, width, height, rate = _size(recording.sources[names[0]])
         total += count * len(recording.sources)
         rate_text = f", {rate:.4g} fps" if rate or rig.fps else ""
         lines.append(f"sequence {recording.name}: {count} frames, {width} x {height}{rate_text}")
@@ -216,6 +215,11 @@ def described(rig: Rig) -> list[str]:
     ]
     lines.append(f"besides: {', '.join(extras) or 'nothing'}")
     return lines + [f"note: {note}" for note in rig.notes]
+
+
+def _range(sizes: list[str]) -> str:
+    different = sorted(set(sizes))
+    return different[0] if len(different) == 1 else f"{len(different)} sizes, such as {sizes[0]}"
 
 
 def _size(source: Source) -> tuple[int, int, int, float | None]:
