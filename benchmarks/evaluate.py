@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from headworks.metrics.names import BASELINES
+from headworks.metrics.names import BASELINES, PLAIN
 
 
 def evaluations(workspace: Path) -> dict[str, Path]:
@@ -36,7 +36,7 @@ def differences(folder: Path) -> list[tuple[str, dict[str, float], float]]:
     for protocol, methods in json.loads((folder / "metrics.json").read_text()).items():
         psnr = {method: values["psnr"] for method, values in methods.items() if "psnr" in values}
         own = [value for method, value in psnr.items() if method not in BASELINES]
-        others = [psnr[method] for method in BASELINES if method in psnr]
+        others = [psnr[method] for method in PLAIN if method in psnr]
         if own and others:
             out.append((protocol, psnr, max(own) - max(others)))
     return out
@@ -62,7 +62,7 @@ def main() -> int:
     for name, folder in found.items():
         for protocol, psnr, gain in differences(folder):
             own = next(value for method, value in psnr.items() if method not in BASELINES)
-            cells = [f"{psnr[m]:.2f}" if m in psnr else "-" for m in BASELINES]
+            cells = [f"{psnr[m]:.2f}" if m in psnr else "-" for m in PLAIN]
             print(f"{name:24} {protocol:44} {own:7.2f} {cells[0]:>8} {cells[1]:>7} {gain:+7.2f}")
             beaten &= gain > 0
     return 0 if beaten else 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-BASELINES = ("gaussian_avatars", "flash_avatar", "nearest_frame", "textured_mesh")
+PLAIN = ("nearest_frame", "textured_mesh")
+"""What one gets without any avatar: what every avatar must beat."""
+
+BASELINES = ("gaussian_avatars", "flash_avatar", *PLAIN)
 """Methods that every avatar is compared with."""
 
 TITLES = {"gaussian_avatars": "GaussianAvatars", "flash_avatar": "FlashAvatar"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headworks.metrics.aggregate import paired_bootstrap
-from headworks.metrics.names import BASELINES, HIGHER_IS_BETTER, TITLES, split_name
+from headworks.metrics.names import BASELINES, HIGHER_IS_BETTER, PLAIN, TITLES, split_name
 from stages.report import plots
 from stages.report.codes import shown_directions
 from stages.report.costs import PLACE, Cost, with_costs
@@ -158,9 +158,9 @@ def _table(subject: SubjectReport) -> list[tuple[str, bool, list[Cell]]]:
 
 
 def _gain(subject: SubjectReport) -> float | None:
-    """PSNR of the avatar above the best baseline, dB."""
+    """PSNR of the avatar above the better of what one gets without an avatar, dB."""
     values = {m: v["psnr"] for m, v in subject.values.items() if "psnr" in v}
-    others = [v for m, v in values.items() if m in BASELINES]
+    others = [v for m, v in values.items() if m in PLAIN]
     own = values.get(subject.methods[0])
     return own - max(others) if own is not None and others else None
 
