@@ -20,7 +20,7 @@ class GaussianAvatarsParams(Params):
     steps: int = Field(800, ge=0, description="steps, clips [600000]; 0: no such baseline")
     photo_steps: int = Field(300, ge=0, description="steps, photos [600000]; 0: likewise")
     rate: float = Field(
-        4.0, gt=0, le=100, description="factor on the Gaussians' Adam rates [1]; short runs need it"
+        8.0, gt=0, le=100, description="factor on the Gaussians' Adam rates [1]; short runs need it"
     )
     means_rate: float = Field(
         1.0, gt=0, le=100, description="factor on the means' rate besides [1]"

@@ -87,7 +87,7 @@ class GaussianAvatarsConfig:
     """
 
     steps: int = 800
-    rate: float = 4.0
+    rate: float = 8.0
     means_rate: float = 1.0
     sh_degree: int | None = None
     sh_every: float = 0.1
