@@ -62,14 +62,12 @@ def drive(
     target = rest
     if request.look.camera == "driver":
         target = replace(rest, camera=driver.rest.camera, centre=driver.rest.centre)
-    performance = transfer(
-        driver.performance.part(rows),
-        driver.rest,
-        source.avatar.head,
-        source.avatar.identity,
-        target,
-        Transfer(request.pose, request.neutral),
-    )
+    performance = driver.performance.part(rows)
+    how = Transfer(request.pose, request.neutral)
+    if not driver.own or how != Transfer():  # a subject that drives itself is what it is
+        performance = transfer(
+            performance, driver.rest, source.avatar.head, source.avatar.identity, target, how
+        )
     fps = driver.performance.fps
     cameras = cameras_for(request.look, source, target, driver, len(performance), fps)
     stamp = {**source.stamp, **driver.stamp}

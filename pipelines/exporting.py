@@ -162,7 +162,9 @@ def _motion(
     # Splats and pictures of a frame lie in the world of the capture; what is played on a stage of
     # its own stands upright at the origin.
     target = home if wanted.format in ("glb", "web") else rest
-    moved = transfer(driver.performance.part(rows), driver.rest, head, identity, target, Transfer())
+    moved = driver.performance.part(rows)
+    if not driver.own or target is home:
+        moved = transfer(moved, driver.rest, head, identity, target, Transfer())
     if wanted.format in STILL and len(moved) > 1:
         raise HeadworksError(f"--frame {wanted.frames}: this format holds one frame; name one")
     return moved, target, driver
