@@ -13,10 +13,11 @@ from stages.contract import Context, Inputs, Params
 class LandmarksParams(Params):
     """Parameters of `landmarks`."""
 
-    backend: Literal["auto", "exact", "face_alignment", "dlib"] = Field(
+    backend: Literal["auto", "exact", "face_alignment", "face_alignment_3d", "dlib"] = Field(
         "auto",
         description="auto: exact where truth is known, else face_alignment if its weights are at "
-        "hand, else dlib",
+        "hand, else dlib; face_alignment_3d: points that do not slide along the outline, with "
+        "depths",
     )
 
 
@@ -25,6 +26,11 @@ def assets(params: LandmarksParams) -> dict[str, Path | None]:
     from headworks.errors import WeightsError
     from headworks.landmarks import fan
 
+    if params.backend == fan.NAME_3D:
+        try:
+            return dict(zip(("face_alignment_3d", "depth"), fan.weights_paths_3d()))
+        except WeightsError:
+            return {"face_alignment_3d": None, "depth": None}
     if params.backend not in ("auto", "face_alignment"):
         return {}
     try:
@@ -64,6 +70,7 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
     rgb = open_arrays(capture / "frames.zarr")["rgb"]
     times, cameras = rgb.shape[:2]
     weights: str | None = None
+    depths: dict[str, np.ndarray] = {}
     if backend == "exact":
         truth = capture / "truth" / "truth.zarr"
         if not truth.is_dir():
@@ -71,12 +78,15 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
         points = read_array(truth, "landmarks", (times, cameras, 68, 3)).astype(np.float32)
         boxes = np.concatenate([points[..., :2].min(2), points[..., :2].max(2)], -1)
     else:
-        from headworks.landmarks import detect, file_digest
+        from headworks.landmarks import detect, detect_3d, file_digest
+        from headworks.landmarks.fan import NAME_3D
 
         names = read_table(capture / "frames.parquet").filter(c=0).sort("t")["sequence"].to_list()
         runs = sequence_runs(names)
         points = np.empty((times, cameras, 68, 3), np.float32)
         boxes = np.empty((times, cameras, 4), np.float32)
+        if backend == NAME_3D:
+            depths["depth"] = np.empty((times, cameras, 68), np.float32)
         done = 0
         for c in range(cameras):
             for span in runs:
@@ -86,7 +96,12 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
                     context.progress((done + part * length) / (times * cameras), "landmarks")
 
                 frames = np.asarray(rgb[span, c])
-                points[span, c], boxes[span, c] = detect(backend, frames, progress)
+                if backend == NAME_3D:
+                    points[span, c], boxes[span, c], depths["depth"][span, c] = detect_3d(
+                        frames, progress
+                    )
+                else:
+                    points[span, c], boxes[span, c] = detect(backend, frames, progress)
                 done += length
         weights = file_digest(backend)
     share = float(np.isfinite(points[..., 0]).all(-1).mean())
@@ -96,7 +111,7 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
             f"{files or capture}: no face landmarks in any frame; the face must be seen from the "
             "front and be lit"
         )
-    write_arrays(out / "landmarks.zarr", {"points": points, "boxes": boxes})
+    write_arrays(out / "landmarks.zarr", {"points": points, "boxes": boxes, **depths})
     write_meta(
         out,
         "landmarks",

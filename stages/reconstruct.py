@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headworks.cameras import Camera
+    from headworks.reconstruct.clouds import PointCloud
+
+
+# Time steps whose features are held at once.
+_BATCH = 16
 
 
 class ReconstructParams(Params):
@@ -34,6 +39,25 @@ class ReconstructParams(Params):
         "procedural", description="head model whose eyes and axes scale and turn estimated cameras"
     )
     stride: int = Field(1, ge=1, le=1000, description="sparse points of every stride-th time step")
+    dense_backend: Literal["auto", "cpu", "colmap", "none"] = Field(
+        "auto", description="colmap: its PatchMatch, on CUDA; auto: that where it runs, else cpu"
+    )
+    dense_steps: int = Field(
+        1, ge=0, le=100_000, description="time steps with dense points, evenly spread"
+    )
+    dense_size: int = Field(
+        256, ge=64, le=4096, description="largest side of the pictures compared on the CPU, pixels"
+    )
+    dense_sources: int = Field(
+        4, ge=1, le=8, description="other cameras that each picture is compared with on the CPU"
+    )
+    dense_window: int = Field(
+        0, ge=0, le=15, description="radius of the compared window, pixels; 0: by the size"
+    )
+    dense_views: int = Field(3, ge=2, le=64, description="cameras that must agree on a point")
+    dense_cost: float = Field(
+        0.25, gt=0, le=1, description="highest 1 - correlation of windows on the CPU"
+    )
 
 
 def assets(params: Params) -> dict[str, Path | None]:
@@ -76,7 +100,19 @@ def run(inputs: Inputs, params: ReconstructParams, out: Path, context: Context) 
         raise CaptureError(f"{inputs['ingest']}: fewer than two cameras could be placed")
     marks = triangulate_landmarks(capture.landmarks[:, seen], looked)
     steps = list(range(0, capture.times, params.stride))
-    clouds = [_sparse(capture, seen, looked, steps, context)]
+    sparse = _sparse(capture, seen, looked, steps, context)
+    backend = _backend(params)
+    dense_steps: list[int] = []
+    if backend != "none":
+        at = np.linspace(0, len(steps) - 1, min(params.dense_steps, len(steps)) + 2)[1:-1]
+        dense_steps = [steps[int(i)] for i in np.rint(at)]
+    clouds = [sparse]
+    for n, t in enumerate(dense_steps):
+        context.progress(0.6 + 0.4 * n / len(dense_steps), f"dense points of step {t}")
+        start = sparse.points[sparse.t == t]
+        found = marks.points[t][np.isfinite(marks.points[t]).all(1)]
+        start = np.concatenate([start, found])
+        clouds.append(_dense(backend, capture, seen, looked, t, start, params, context))
     cloud = with_normals(join(clouds), np.stack([c.centre for c in looked]))
     out.mkdir(parents=True, exist_ok=True)
     write_table(out / "points.parquet", cloud_table(cloud))
@@ -88,7 +124,7 @@ def run(inputs: Inputs, params: ReconstructParams, out: Path, context: Context) 
         for name, camera in zip(capture.names, cameras, strict=True)
     ]  # fmt: skip
     facts |= {
-        "cameras": described, "steps": steps, "dense_steps": [], "dense_backend": "none",
+        "cameras": described, "steps": steps, "dense_steps": dense_steps, "dense_backend": backend,
         "sparse_points": int((~cloud.dense).sum()), "dense_points": int(cloud.dense.sum()),
         "notes": notes,
     }  # fmt: skip
@@ -180,7 +216,9 @@ def _estimated(
             (xy * scale[c] + offset[c]).astype(np.float32) for c, xy in enumerate(features.xy)
         ),
     )
-    found = calibrate(full, width, height, params.intrinsics == "shared", context.threads)
+    found = calibrate(
+        full, width, height, params.intrinsics == "shared", context.threads, float(scale.mean())
+    )
     working: list[Camera | None] = []
     for c, camera in enumerate(found.cameras):
         if camera is None:
@@ -242,22 +280,71 @@ def _uncropped(
 
 def _sparse(
     capture: _Capture, seen: list[int], cameras: list[Camera], steps: list[int], context: Context
-) -> Any:
+) -> PointCloud:
     """Triangulated features of the given steps, a batch of steps at a time."""
-    from headworks.reconstruct.clouds import join
+    import numpy as np
+
+    from headworks.reconstruct.clouds import in_mattes, join
     from headworks.reconstruct.colmap import sparse_cloud
     from headworks.reconstruct.features import match_features
     from headworks.reconstruct.sparse import triangulate_features
 
     clouds = []
+    inside: dict[int, NDArray[np.int64]] = {}
     batches = [steps[i : i + _BATCH] for i in range(0, len(steps), _BATCH)]
     for n, batch in enumerate(batches):
         features = match_features(capture.frame, batch, seen, context.threads, cameras)
         model, kept = triangulate_features(features, cameras, context.threads)
-        clouds.append(sparse_cloud(model, kept))
+        cloud = sparse_cloud(model, kept)
+        for t in batch:
+            mattes = [capture.frame(t, c)[1] for c in seen]
+            rows = np.flatnonzero(cloud.t == t)
+            inside[t] = rows[in_mattes(cloud.points[rows], mattes, cameras)]
+        clouds.append(cloud[np.concatenate([inside[t] for t in batch])])
         context.progress(0.3 + 0.3 * (n + 1) / len(batches), "sparse points")
     return join(clouds)
 
 
-# Time steps whose features are held at once.
-_BATCH = 16
+def _backend(params: ReconstructParams) -> str:
+    """What makes dense points here."""
+    from headworks.reconstruct import patch_match
+
+    if params.dense_steps == 0 or params.dense_backend == "none":
+        return "none"
+    if params.dense_backend == "auto":
+        return "colmap" if patch_match.available() else "cpu"
+    return params.dense_backend
+
+
+def _dense(
+    backend: str, capture: _Capture, seen: list[int], cameras: list[Camera], t: int,
+    start: NDArray[np.floating], params: ReconstructParams, context: Context,
+) -> PointCloud:  # fmt: skip
+    """Dense points of one time step; `start` are points known there."""
+    from headworks.images import resize
+    from headworks.reconstruct import patch_match
+    from headworks.reconstruct.clouds import empty_cloud
+    from headworks.reconstruct.features import match_features
+    from headworks.reconstruct.fusion import fuse
+    from headworks.reconstruct.sparse import triangulate_features
+    from headworks.reconstruct.stereo import depth_maps
+
+    pictures = [capture.frame(t, c) for c in seen]
+    images, mattes = [p[0] for p in pictures], [p[1] for p in pictures]
+    if backend == "colmap":
+        features = match_features(capture.frame, [t], seen, context.threads, cameras)
+        model, _ = triangulate_features(features, cameras, context.threads)
+        return patch_match.dense_cloud(images, mattes, cameras, model, t, params.dense_views)
+    if len(start) < 8:
+        return empty_cloud()
+    factor = params.dense_size / max(capture.width, capture.height)
+    if factor < 1:
+        size = (round(capture.width * factor), round(capture.height * factor))
+        images, mattes = [resize(i, *size) for i in images], [resize(m, *size) for m in mattes]
+        cameras = [c.resized(*size) for c in cameras]
+    radius = params.dense_window or min(max(2, round(max(images[0].shape) / 128)), 5)
+    maps = depth_maps(
+        images, mattes, cameras, start, params.dense_sources, min(3, params.dense_sources),
+        radius, context.seed % 2**31, context.threads,
+    )  # fmt: skip
+    return fuse(maps, images, cameras, t, params.dense_views, params.dense_cost)

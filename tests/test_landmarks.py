@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from headworks.artifacts import read_array, read_meta, write_arrays, write_meta, write_table
 from headworks.errors import CaptureError, WeightsError
-from headworks.landmarks import detect, dlib68, fan
+from headworks.landmarks import detect, detect_3d, dlib68, fan
 from headworks.landmarks.faces import detect_faces, steady_boxes
 from headworks.landmarks.steady import noise, steady
 from stages.contract import Context
@@ -140,6 +141,35 @@ def test_steadying_removes_noise_and_keeps_blinks() -> None:
     assert blink > 0.9 * (clean[31, 1, 1] - clean[[26, 37], 1, 1].mean())
 
 
+@pytest.mark.parametrize("noise_px", [0.2, 0.5, 1.0])
+def test_a_blink_keeps_nine_tenths_while_jitter_is_halved(noise_px: float) -> None:
+    rng = np.random.default_rng(3)
+    times, lids = np.arange(120), [37, 38, 43, 44]
+    angle = 0.15 * np.sin(times / 17)
+    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], -1)
+    clean = rng.uniform(-50, 50, (68, 2)) @ turn.reshape(-1, 2, 2)
+    clean += np.stack([128 + 0.4 * times, 128 + 8 * np.sin(times / 11)], -1)[:, None]
+    blink = 6.0 * np.array([0.35, 0.85, 1.0, 0.85, 0.5, 0.2])
+    rest = np.ones(len(times), bool)
+    for start in (30, 70, 100):
+        clean[start : start + len(blink), lids, 1] += blink[:, None]
+        rest[start - 3 : start + len(blink) + 3] = False
+    noisy = clean + noise_px * rng.standard_normal(clean.shape)
+    quiet = steady(np.concatenate([noisy, np.ones((120, 68, 1))], -1))[..., :2]
+
+    def jitter(points: np.ndarray) -> float:
+        second = np.diff(points - clean, 2, axis=0)[rest[1:-1]]
+        return float(np.sqrt((second**2).mean()))
+
+    def closing(points: np.ndarray) -> float:
+        open_ = [points[[s - 2, s + len(blink) + 1]][:, lids, 1].mean() for s in (30, 70, 100)]
+        shut = [points[s + 2, lids, 1].mean() for s in (30, 70, 100)]
+        return float(np.mean(shut) - np.mean(open_))
+
+    assert jitter(quiet) < 0.5 * jitter(noisy)
+    assert closing(quiet) > 0.9 * closing(clean)
+
+
 def test_steadying_keeps_gaps_and_confidence() -> None:
     points = blinking(40).astype(np.float32)
     points[7] = np.nan
@@ -209,11 +239,58 @@ def test_missing_face_alignment_weights_are_named_and_never_fetched(
         detect("face_alignment", frames)
 
 
+def test_missing_3d_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid_network(monkeypatch)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    frames = np.zeros((1, 64, 64, 3), np.uint8)
+    with pytest.raises(WeightsError, match="3DFAN4-7835d9f11d"):
+        detect_3d(frames)
+    fan.checkpoints().mkdir(parents=True)
+    (fan.checkpoints() / fan.WEIGHTS_3D).touch()
+    with pytest.raises(WeightsError, match="depth-2a464da4ea"):
+        detect_3d(frames)
+
+
+def test_a_weights_file_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "sprung",)  # type: ignore[return-value]
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    fan.checkpoints().mkdir(parents=True)
+    torch.save({"state_dict": Trap()}, fan.checkpoints() / fan.WEIGHTS)
+    with pytest.raises(WeightsError, match="plain tensors"):
+        detect("face_alignment", np.zeros((1, 64, 64, 3), np.uint8))
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.slow
+def test_3d_face_alignment_runs_offline_on_weights_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from face_alignment.models import FAN, ResNetDepth
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    fan.checkpoints().mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(FAN(4).state_dict(), fan.checkpoints() / fan.WEIGHTS_3D)
+    depth = {f"module.{name}": value for name, value in ResNetDepth().state_dict().items()}
+    torch.save({"state_dict": depth}, fan.checkpoints() / fan.WEIGHTS_DEPTH)
+    forbid_network(monkeypatch)
+    # Random weights put the points anywhere; here only their way through counts.
+    monkeypatch.setattr(dlib68, "plausible_face", lambda _: True)
+    folder = capture(tmp_path / "in", portrait(256, 256)[None, None])
+    params = LandmarksParams(backend="face_alignment_3d")
+    run({"ingest": folder}, params, tmp_path / "out", Context())
+    assert read_meta(tmp_path / "out")["weights_sha256"].count(",") == 1
+    for name, shape in (("points", (1, 1, 68, 3)), ("depth", (1, 1, 68))):
+        assert np.isfinite(read_array(tmp_path / "out" / "landmarks.zarr", name, shape)).all()
+
+
 @pytest.mark.slow
 def test_face_alignment_runs_offline_on_weights_at_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
     from face_alignment.models import FAN
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

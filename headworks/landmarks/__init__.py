@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,34 @@ def detect(
     return steady(points), boxes
 
 
+def detect_3d(
+    frames: NDArray[np.uint8],
+    progress: Callable[[float], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Landmarks that stay on the head when its outline moves, with depth, without jitter.
+
+    Args:
+        frames: uint8 [T, H, W, 3], in order of time.
+        progress: called with the fraction done.
+
+    Returns:
+        Points and boxes as `detect`; float32 [T, 68] depths in pixels, up to a constant, NaN where
+        not found.
+
+    Raises:
+        WeightsError: the weights of "face_alignment_3d" are absent.
+    """
+    points, boxes, depths = fan.detect_3d(frames, progress)
+    return steady(points), boxes, depths
+
+
 def file_digest(backend: str) -> str:
-    """SHA-256 of the backend's weights, hexadecimal."""
-    with _BACKENDS[backend].weights_path().open("rb") as file:
+    """SHA-256 of the backend's weights, hexadecimal; of several files, joined by commas."""
+    if backend == fan.NAME_3D:
+        return ",".join(_digest(path) for path in fan.weights_paths_3d())
+    return _digest(_BACKENDS[backend].weights_path())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,11 @@
-"""68 landmarks by the face-alignment network, where its weights are at hand. Never downloads."""
+"""68 landmarks by the face-alignment networks, where their weights are at hand. Never downloads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,10 @@ from headworks.landmarks import dlib68
 from headworks.landmarks.faces import detect_faces
 
 WEIGHTS = "2DFAN4-11f355bf06.pth.tar"
+WEIGHTS_3D = "3DFAN4-7835d9f11d.pth.tar"
+WEIGHTS_DEPTH = "depth-2a464da4ea.pth.tar"
 NAME = "face_alignment"
+NAME_3D = "face_alignment_3d"
 
 _SIDE = 768
 _DETECTION_SIDE = 512
@@ -30,15 +34,28 @@ def checkpoints() -> Path:
 
 
 def weights_path() -> Path:
-    """The network's file.
+    """The file of the network whose points follow the visible outline.
 
     Raises:
         WeightsError: when it is absent; with the name and the folder it belongs in.
     """
-    path = checkpoints() / WEIGHTS
+    return _present(WEIGHTS)
+
+
+def weights_paths_3d() -> tuple[Path, Path]:
+    """The files of the networks whose points stay on the head, and of their depth.
+
+    Raises:
+        WeightsError: when one is absent; with the name and the folder it belongs in.
+    """
+    return _present(WEIGHTS_3D), _present(WEIGHTS_DEPTH)
+
+
+def _present(name: str) -> Path:
+    path = checkpoints() / name
     if not path.is_file():
         raise WeightsError(
-            f"{path}: the face-alignment weights are absent; put {WEIGHTS} there (research use: "
+            f"{path}: the face-alignment weights are absent; put {name} there (research use: "
             "check its terms), or set `landmarks.backend` to dlib"
         )
     return path
@@ -63,20 +80,62 @@ def detect(
     Source: Bulat and Tzimiropoulos, How far are we from solving the 2D & 3D face alignment
         problem?, 2017.
     """
-    weights_path()
+    return _detect(frames, False, progress)[:2]
 
-    import cv2
+
+def detect_3d(
+    frames: NDArray[np.uint8], progress: Callable[[float], None] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """As `detect`, of points that stay where they are on the head when the outline moves.
+
+    Args:
+        frames: uint8 [T, H, W, 3]. progress: called with the fraction done.
+
+    Returns:
+        Points and boxes as `detect`, and float32 [T, 68] depths in pixels, up to a constant.
+
+    Raises:
+        WeightsError: weights absent, or no such networks'.
+
+    Source: as `detect`, and its network of depths.
+    """
+    return _detect(frames, True, progress)
+
+
+def _network(three: bool) -> Any:
+    """The package's aligner with weights that we read: nothing in the files can run code."""
     import face_alignment
+    from face_alignment.models import FAN, ResNetDepth
 
     from headworks.device import default_device
+    from headworks.networks.checkpoints import load_state, read_checkpoint
 
-    network = face_alignment.FaceAlignment(
-        face_alignment.LandmarksType.TWO_D,
-        device=str(default_device()),
-        face_detector="folder",
-        compile=False,
-    )
+    files = weights_paths_3d() if three else (weights_path(),)
+
+    class Aligner(face_alignment.FaceAlignment):  # type: ignore[misc]
+        def _load_native(self, name: str, size: int, device: str, dtype: Any) -> Any:
+            network = load_state(FAN(size), read_checkpoint(files[0]), str(files[0]))
+            return network.to(device, dtype=dtype).eval()
+
+        def _load_native_depth(self, device: str, dtype: Any) -> Any:
+            content = read_checkpoint(files[1])
+            weights = content.get("state_dict", content)
+            weights = {name.removeprefix("module."): value for name, value in weights.items()}
+            network = load_state(ResNetDepth(), weights, str(files[1]))
+            return network.to(device, dtype=dtype).eval()
+
+    kind = face_alignment.LandmarksType.THREE_D if three else face_alignment.LandmarksType.TWO_D
+    return Aligner(kind, device=str(default_device()), face_detector="folder", compile=False)
+
+
+def _detect(
+    frames: NDArray[np.uint8], three: bool, progress: Callable[[float], None] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    import cv2
+
+    network = _network(three)
     points = np.full((len(frames), 68, 3), np.nan, np.float32)
+    depths = np.full((len(frames), 68), np.nan, np.float32)
     boxes = np.full((len(frames), 4), np.nan, np.float32)
     previous: NDArray[np.float64] | None = None
     for t, frame in enumerate(frames):
@@ -104,6 +163,8 @@ def detect(
             points[t, :, 2] = np.clip(scores[0] / _CERTAIN, 0, 1)
             boxes[t] = dlib68.landmark_box(xy)
             previous = xy.astype(np.float64)
+            if three:
+                depths[t] = found[0][:, 2] / scale
         if progress is not None:
             progress((t + 1) / len(frames))
-    return points, boxes
+    return points, boxes, depths

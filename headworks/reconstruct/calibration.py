@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,17 @@ from headworks.errors import CaptureError
 from headworks.reconstruct import colmap
 from headworks.reconstruct.features import Features, quiet
 
+if TYPE_CHECKING:
+    import pycolmap
+
 # Focal lengths to start from, in longer sides of the image: a wide and a portrait lens.
 _STARTS = (2.5, 1.2)
-# Epipolar distance of a match, and reprojection error of an observation, in shares of the longer
-# side: 1.5 and 1 pixels at 256.
+# Epipolar distance of a match, in shares of the longer side: 1.5 pixels at 256.
 _EPIPOLAR = 0.006
-_MOST_ERROR = 0.004
-# Scale of Cauchy's loss in the last adjustment, likewise: a precise SIFT feature at 256 pixels.
-_LOSS = 0.0008
-_ROUNDS = 3
+# Scale of Cauchy's loss in the last adjustments: features are as precise as that in pixels of any
+# picture that is sharp. Observations further off than the second number are removed, pixels.
+_LOSS_PX, _MOST_ERROR_PX = 0.3, 1.5
+_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,12 @@ class Calibration:
 
 
 def calibrate(
-    features: Features, width: int, height: int, shared: bool = True, threads: int = 1
+    features: Features,
+    width: int,
+    height: int,
+    shared: bool = True,
+    threads: int = 1,
+    scale: float = 1.0,
 ) -> Calibration:
     """Camera poses and focal lengths of a static rig from matched features.
 
@@ -53,6 +61,7 @@ def calibrate(
     Args:
         features: matched, in pixels of the uncropped images. width: of these. height: likewise.
         shared: one focal length for all cameras, else one each. threads: CPU threads.
+        scale: uncropped pixels per pixel that the features were found in.
 
     Raises:
         CaptureError: the pictures do not hold together.
@@ -94,16 +103,18 @@ def calibrate(
         )
     model, start = best[3], best[2]
     for _ in range(_ROUNDS):
-        _adjust(model, _LOSS * longer, threads)
-        _drop(model, _MOST_ERROR * longer)
-    _adjust(model, _LOSS * longer, threads)
+        _adjust(model, _LOSS_PX * scale, threads)
+        _drop(model, _MOST_ERROR_PX * scale)
+    _adjust(model, _LOSS_PX * scale, threads)
     found = colmap.registered(model)
     points = np.array([model.points3D[i].xyz for i in sorted(model.points3D)])
     residual = float(np.mean([p.error for p in model.points3D.values()]))
     return Calibration(tuple(found.get(c) for c in range(count)), points, residual, start)
 
 
-def _verified(features: Features, camera: object, error_px: float) -> dict:
+def _verified(
+    features: Features, camera: pycolmap.Camera, error_px: float
+) -> dict[tuple[int, int], pycolmap.TwoViewGeometry]:
     import pycolmap
 
     options = pycolmap.TwoViewGeometryOptions()
@@ -118,13 +129,13 @@ def _verified(features: Features, camera: object, error_px: float) -> dict:
         xy = [features.xy[c].astype(np.float64) for c in (a, b)]
         geometry = pycolmap.estimate_two_view_geometry(
             camera, xy[0], camera, xy[1], matches, options
-        )  # type: ignore[arg-type]
+        )
         if len(geometry.inlier_matches) >= colmap.LEAST_MATCHES:
             geometries[a, b] = geometry
     return geometries
 
 
-def _mapping(longer: int, threads: int) -> object:
+def _mapping(longer: int, threads: int) -> pycolmap.IncrementalPipelineOptions:
     import pycolmap
 
     options = pycolmap.IncrementalPipelineOptions()
@@ -141,7 +152,7 @@ def _mapping(longer: int, threads: int) -> object:
     return options
 
 
-def _adjust(model: object, scale: float, threads: int) -> None:
+def _adjust(model: Any, scale: float, threads: int) -> None:
     """Bundle adjustment under Cauchy's loss."""
     import pycolmap
 
@@ -150,12 +161,18 @@ def _adjust(model: object, scale: float, threads: int) -> None:
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = scale
     options.ceres.solver_options.num_threads = threads
-    pycolmap.bundle_adjustment(model, options)  # type: ignore[arg-type]
+    options.ceres.solver_options.function_tolerance = 1e-7
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in sorted(model.reg_image_ids()):
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    pycolmap.create_default_bundle_adjuster(options, config, model).solve()
+    model.update_point_3d_errors()
 
 
-def _drop(model: object, most_px: float) -> None:
+def _drop(model: Any, most_px: float) -> None:
     """Remove observations with larger errors, and points with fewer than two left."""
     import pycolmap
 
-    manager = pycolmap.ObservationManager(model)  # type: ignore[arg-type]
+    manager = pycolmap.ObservationManager(model)
     manager.filter_all_points3D(most_px, 1.5)

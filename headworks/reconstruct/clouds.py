@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.cameras import Camera
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -62,6 +64,24 @@ def join(clouds: Sequence[PointCloud]) -> PointCloud:
         *(np.concatenate([getattr(c, f.name) for c in clouds]) for f in fields(PointCloud))
     )
     return whole[np.argsort(whole.t, kind="stable")]
+
+
+def in_mattes(
+    points: NDArray[np.floating], mattes: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera]
+) -> NDArray[np.bool_]:
+    """Which points lie in the matte of every camera that could see them (the visual hull).
+
+    Args:
+        points: [N, 3] metres. mattes: uint8 [H, W] per camera. cameras: as many.
+    """
+    kept = np.ones(len(points), bool)
+    for matte, camera in zip(mattes, cameras, strict=True):
+        x, y, z = camera.project(points).T
+        column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        height, width = matte.shape
+        within = (z > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        kept &= ~within | (matte[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)] > 0)
+    return kept
 
 
 def with_normals(cloud: PointCloud, centres: NDArray[np.floating]) -> PointCloud:

@@ -51,7 +51,8 @@ def write_database(
         sensor = pycolmap.sensor_t(pycolmap.SensorType.CAMERA, camera_ids[which])
         frame.add_data_id(pycolmap.data_t(sensor, image_id))
         database.write_frame(frame)
-        database.write_keypoints(image_id, np.ascontiguousarray(xy, np.float32))
+        if len(xy):
+            database.write_keypoints(image_id, np.ascontiguousarray(xy, np.float32))
     for (a, b), geometry in geometries.items():
         database.write_matches(a + 1, b + 1, geometry.inlier_matches)
         database.write_two_view_geometry(a + 1, b + 1, geometry)

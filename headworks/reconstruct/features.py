@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,14 +151,14 @@ def _clear_best(cosine: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _extract(
-    extractor: object, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]
+    extractor: Any, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Keypoints [N, 4], descriptors [N, 128] and colours [N, 3] inside the matte."""
     import cv2
     import pycolmap
 
     grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
-    keypoints, descriptors = extractor.extract(pycolmap.Bitmap.from_array(grey))  # type: ignore[attr-defined]
+    keypoints, descriptors = extractor.extract(pycolmap.Bitmap.from_array(grey))
     matrix = np.asarray(pycolmap.keypoints_to_matrix(keypoints), np.float32)
     size = 2 * _MARGIN + 1
     inside = cv2.erode((alpha > 127).astype(np.uint8), np.ones((size, size), np.uint8))

@@ -56,17 +56,19 @@ def triangulate_features(
     kept = replace(features, matches={p: g.inlier_matches for p, g in geometries.items()})
     model = pycolmap.Reconstruction()
     made = [colmap.colmap_camera(camera) for camera in cameras]
+    for c, camera in enumerate(cameras):
+        made[c].camera_id = c + 1
+        model.add_camera_with_trivial_rig(made[c])
+        image = pycolmap.Image(
+            name=colmap.image_name(c), camera_id=c + 1, image_id=c + 1,
+            keypoints=features.xy[c].astype(np.float64),
+        )  # fmt: skip
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(camera.viewmat[:3]))
+    if not geometries:
+        return model, kept
     with tempfile.TemporaryDirectory(prefix="headworks-colmap-") as folder:
         database = Path(folder) / "db.db"
         colmap.write_database(database, features, made, geometries)
-        for c, camera in enumerate(cameras):
-            made[c].camera_id = c + 1
-            model.add_camera_with_trivial_rig(made[c])
-            image = pycolmap.Image(
-                name=colmap.image_name(c), camera_id=c + 1, image_id=c + 1,
-                keypoints=features.xy[c].astype(np.float64),
-            )  # fmt: skip
-            model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(camera.viewmat[:3]))
         options = pycolmap.IncrementalPipelineOptions()
         options.num_threads, options.random_seed = threads, 0
         options.extract_colors = False
