@@ -68,7 +68,7 @@ def read_meta(folder: Path, kind: str | None = None) -> dict[str, Any]:
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a Zarr 3 group.
 
-    Image stacks (uint8 of 4 or more dimensions, [T, C, H, W, ...]) get one chunk per frame and
+    Image stacks (uint8, [T, C, H, W] or [T, C, H, W, ...]) get one chunk per frame and
     camera inside shards of about 32 MiB, larger where they would be too many files; other arrays
     are one chunk. `ImageStack` writes a stack that is never whole in memory.
 
@@ -92,7 +92,8 @@ def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any])
 
     chunks: tuple[int, ...] = tuple(max(1, n) for n in shape)
     shards: tuple[int, ...] | None = None
-    if dtype == np.uint8 and len(shape) >= 4 and all(shape):
+    pictures = len(shape) == 4 and shape[-1] == 3  # [N, H, W, 3], no stack over time and cameras
+    if dtype == np.uint8 and len(shape) >= 4 and all(shape) and not pictures:
         chunks, shards = stack_chunks(shape)
     return group.create_array(
         name,

@@ -53,3 +53,10 @@ def test_a_missing_or_doubled_image_is_an_error(tmp_path: Path) -> None:
         writer.write(0, 0, stack[0, 0])
     with pytest.raises(ValueError, match="3 images"):
         writer.close()
+
+
+def test_single_pictures_are_one_file(tmp_path: Path) -> None:
+    plates = images((16, 20, 20, 3))
+    write_arrays(tmp_path / "a.zarr", {"rgb": plates})
+    np.testing.assert_array_equal(open_arrays(tmp_path / "a.zarr")["rgb"][...], plates)
+    assert len(list((tmp_path / "a.zarr" / "rgb").iterdir())) == 2
