@@ -35,7 +35,7 @@ class Request:
     neutral: bool = False
     frames: str = ""
     beside: bool = False
-    script: dict[str, Any] = field(default_factory=dict)
+    script: dict[str, Any] = field(default_factory=lambda: {"seconds": 8.0, "fps": 25.0, "seed": 1})
     force: bool = False
 
 
