@@ -13,24 +13,40 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from headworks.errors import HeadworksError
-from pipelines import cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share, cli_view
+from pipelines import (
+    cli_audit,
+    cli_avatars,
+    cli_captures,
+    cli_care,
+    cli_heads,
+    cli_share,
+    cli_shell,
+    cli_view,
+)
 from pipelines.captures import Layout
 from pipelines.console import app, say, say_json, workspace_here
 
 if TYPE_CHECKING:
+    from pipelines.subjects import Subject
     from pipelines.workspace import Workspace
 
 Positional = tyro.conf.Positional
-COMMANDS = (cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share, cli_view)
+COMMANDS = (
+    cli_audit, cli_avatars, cli_captures, cli_care, cli_heads, cli_share, cli_shell, cli_view
+)  # fmt: skip
 """Modules whose import adds commands."""
 
 
 @app.command(name="init")
-def init(preset: str | None = None) -> int:
+def init(preset: str | None = None, json: bool = False) -> int:
     """Make the current folder a workspace (DVC, params.yaml, dvc.yaml).
+
+    $ headworks init
+    $ headworks init --preset study
 
     Args:
         preset: numbers of a new params.yaml: demo (the defaults), study or paper (docs/gasp.md).
+        json: for machines.
     """
     from pipelines.setup import init_workspace
 
@@ -41,7 +57,12 @@ def init(preset: str | None = None) -> int:
             f"{workspace.layout.params} is there already; remove it to have that of --preset "
             f"{preset}, or type: headworks run --preset {preset}"
         )
-    for line in init_workspace(workspace, overrides):
+    lines = init_workspace(workspace, overrides)
+    if json:
+        root = str(workspace.layout.root)
+        say_json({"schema": "headworks.init/1", "workspace": root, "lines": lines})
+        return 0
+    for line in lines:
         say(line)
     say("next: headworks add NAME PHOTO|FOLDER|CLIP   (or: headworks demo)")
     return 0
@@ -63,8 +84,12 @@ def add(
     consent: str | None = None,
     licence: str | None = None,
     layout: Layout | None = None,
+    json: bool = False,
 ) -> int:
     """Add a subject: a photo, a folder of photos, a clip, a rig's folder, or a made person.
+
+    $ headworks add me clip.mp4 --consent 'signed form 12' --licence 'research only'
+    $ headworks add anna --synthetic clip --seed 7
 
     Args:
         name: what to call it (letters, digits, _ and -).
@@ -76,6 +101,7 @@ def add(
         consent: what the person agreed to; travels with all that is made of the capture.
         licence: licence of the capture.
         layout: read the folder as this, whatever it looks like.
+        json: for machines.
     """
     from pipelines.captures import add_captures
     from pipelines.setup import SYNTHETIC_KINDS, add_people, ensure_workspace
@@ -83,10 +109,14 @@ def add(
     workspace = workspace_here()
     made = not (workspace.layout.root / ".dvc" / "config").is_file()
     ensure_workspace(workspace)
-    if made:
+    if made and not json:
         say(f"made a workspace of {workspace.layout.root}")
     kind = SYNTHETIC_KINDS[synthetic] if synthetic else None
     added = add_captures(workspace.layout, name, paths, kind, seed, consent, licence, layout)
+    people = add_people(workspace) if kind != "population" else []
+    if json:
+        say_json(_added_json(workspace, made, added, people))
+        return 0
     for subject, found in added:
         say(f"{subject.name}: {subject.kind}, {subject.oid}")
         for line in found:
@@ -98,11 +128,34 @@ def add(
         if len(files) > 40:
             total = sum(subject.files[f][2] for f in files)
             say(f"  {len(files)} files, {total / 1e6:.1f} MB")
-    if kind != "population":
-        for line in add_people(workspace):
-            say(line)
+    for line in people:
+        say(line)
     say("next: headworks plan   (what it makes necessary), then: headworks run")
     return 0
+
+
+def _added_json(
+    workspace: Workspace, made: bool, added: list[tuple[Subject, list[str]]], people: list[str]
+) -> dict[str, Any]:
+    return {
+        "schema": "headworks.add/1",
+        "workspace": str(workspace.layout.root),
+        "made_workspace": made,
+        "people": people,
+        "subjects": [
+            {
+                "name": subject.name,
+                "kind": subject.kind,
+                "oid": subject.oid,
+                "found": list(found),
+                "files": [
+                    {"file": file, "bytes": size, "md5": md5, "sha256": sha256}
+                    for file, (md5, sha256, size) in sorted(subject.files.items())
+                ],
+            }
+            for subject, found in added
+        ],
+    }
 
 
 @app.command(name="plan")
@@ -114,6 +167,9 @@ def plan(
     json: bool = False,
 ) -> int:
     """Say what a run would do, and why. Changes nothing.
+
+    $ headworks plan
+    $ headworks plan --stage fit --set fit.steps_photo=200
 
     Args:
         stage: only this stage and what it needs (may be repeated).
@@ -159,6 +215,9 @@ def run(
     json: bool = False,
 ) -> int:
     """Compute what is stale, restore what is known, leave the rest.
+
+    $ headworks run
+    $ headworks run --subject me --jobs 2 --preset study
 
     Args:
         stage: only this stage and what it needs (may be repeated).
@@ -228,6 +287,9 @@ def _run(workspace: Workspace, options: Any, json: bool) -> int:
 def status(watch: bool = False, json: bool = False) -> int:
     """Say what there is: subjects, states per stage, touched files, the ledger.
 
+    $ headworks status
+    $ headworks status --watch
+
     Args:
         watch: look on while a run is going on (from another terminal): progress, time left, cache
             hits.
@@ -253,12 +315,17 @@ def status(watch: bool = False, json: bool = False) -> int:
 def demo(
     jobs: int = 0,
     orchestrator: Literal["prefect", "none"] = "prefect",
+    json: bool = False,
 ) -> int:
     """Add the embedded subjects (a photo, a clip, a synthetic person) and run everything.
+
+    $ headworks demo
+    $ headworks demo --jobs 1 --orchestrator none
 
     Args:
         jobs: worker processes; 0 = one per CPU.
         orchestrator: supervise as a Prefect flow, or plainly.
+        json: print the summary of the run for machines.
     """
     from pipelines.options import Options
     from pipelines.setup import add_demo, ensure_workspace
@@ -266,8 +333,9 @@ def demo(
     workspace = workspace_here()
     ensure_workspace(workspace)
     for line in add_demo(workspace):
-        say(line)
-    return _run(workspace, Options(jobs=jobs, orchestrator=orchestrator), json=False)
+        if not json:
+            say(line)
+    return _run(workspace, Options(jobs=jobs, orchestrator=orchestrator), json)
 
 
 def _guard(call: Callable[[], Any]) -> int:
@@ -302,21 +370,11 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     # Plans are many small objects that all live to the end: looking for cycles costs a third.
     gc.set_threshold(200_000, 50, 50)
-    config = (
-        tyro.conf.OmitArgPrefixes,
-        tyro.conf.FlagCreatePairsOff,
-        tyro.conf.UseAppendAction,
-    )
-    sys.exit(
-        _guard(
-            lambda: app.cli(
-                prog="headworks",
-                description="From head captures to animatable avatars, reproducibly.",
-                args=arguments,
-                config=config,
-            )
-        )
-    )
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(app.overview(), file=sys.stdout if arguments else sys.stderr)
+        sys.exit(0 if arguments else 2)
+    sys.exit(_guard(lambda: app.parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ def audit(
 ) -> int:
     """Print the tree of what made something; or, with --uses, all that was made of it.
 
+    $ headworks audit fit/me
+    $ headworks audit out.mp4 --html lineage.html
+    $ headworks audit --uses me
+
     Args:
         target: data/STAGE/SUBJECT, STAGE/SUBJECT, a subject's name, the beginning of a digest, or
             a file that came from here (it is asked for its digest, else known by its bytes).
@@ -66,6 +70,8 @@ def diff(
 ) -> int:
     """Say why two results differ: data, params, code or environment, at any step behind them.
 
+    $ headworks diff fit/me fit/demo_clip
+
     Args:
         first: a result, as for audit.
         second: another.
@@ -85,6 +91,9 @@ def diff(
 @app.command(name="verify")
 def verify(all: bool = False, sample: float = 1.0, json: bool = False) -> int:
     """Read and hash everything that is stored: prove it whole, or name the damage (exit code 6).
+
+    $ headworks verify
+    $ headworks verify --all --sample 0.1
 
     Args:
         all: results of all recipes, not only those that subjects rely on now.

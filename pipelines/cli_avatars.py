@@ -33,9 +33,9 @@ def drive(
 ) -> int:
     """Show an avatar moved by another subject, by expression curves, by a clip or by a script.
 
-    headworks drive demo_clip --by astronaut -o out.mp4 --beside
-    headworks drive demo_clip --by curves.csv -o out.mp4 --camera turntable
-    headworks drive fit/demo_clip --by me.mp4 -o frames --background transparent
+    $ headworks drive demo_clip --by astronaut -o out.mp4 --beside
+    $ headworks drive demo_clip --by curves.csv -o out.mp4 --camera turntable
+    $ headworks drive fit/demo_clip --by me.mp4 -o frames --background transparent
 
     Args:
         avatar: a subject (its fit), STAGE/SUBJECT, or an avatar.safetensors file.
@@ -112,11 +112,11 @@ def export(
 
     Every file carries the digest of what it came from (headworks audit FILE).
 
-    headworks export evaluate/demo_clip OUT_FOLDER
-    headworks export demo_clip --ply -o neutral.ply
-    headworks export demo_clip --spz --expression mouthSmile*=0.8,jawOpen=0.2 -o smile.spz
-    headworks export demo_clip --glb --subject astronaut -o head.glb
-    headworks export demo_clip --png --camera turntable --background transparent -o frames
+    $ headworks export evaluate/demo_clip OUT_FOLDER
+    $ headworks export demo_clip --ply -o neutral.ply
+    $ headworks export demo_clip --spz --expression mouthSmile*=0.8,jawOpen=0.2 -o smile.spz
+    $ headworks export demo_clip --glb --subject astronaut -o head.glb
+    $ headworks export demo_clip --png --camera turntable --background transparent -o frames
 
     Args:
         target: a result, as for audit; with a format an avatar: a subject (its fit),

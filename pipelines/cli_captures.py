@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from headworks.errors import HeadworksError
-from pipelines.console import app, say, workspace_here
+from pipelines.console import app, say, say_json, workspace_here
 
 Positional = tyro.conf.Positional
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -21,10 +21,11 @@ def export_capture(
     output: Output,
     keep_principal_point: bool = False,
     participant: str = "000",
+    json: bool = False,
 ) -> int:
     """Write a subject's frames, mattes and cameras in the layout of VHAP or NeRSemble.
 
-    headworks export-capture demo_multiview --layout vhap -o export/demo
+    $ headworks export-capture demo_multiview --layout vhap -o export/demo
 
     Args:
         subject: its name.
@@ -33,6 +34,7 @@ def export_capture(
         output: folder to make.
         keep_principal_point: of vhap: do not pad pictures until it is in their middle.
         participant: of nersemble: the person's number.
+        json: for machines.
     """
     from headworks.formats.capture_export import export_nersemble, export_vhap, open_capture
     from pipelines.avatars import published_stamp
@@ -43,9 +45,10 @@ def export_capture(
         raise HeadworksError(f"{output}: is there already; choose another place")
     stamps = {"ingest": published_stamp(workspace, "ingest", subject)}
     folders: dict[str, Path | None] = {"matting": None, "tracking": None}
+    missing: list[str] = []
     for stage in folders:
         if not workspace.layout.artifact(stage, subject).is_dir():
-            say(f"no {stage} yet: written without it")
+            missing.append(f"no {stage} yet: written without it")
             continue
         stamps[stage] = published_stamp(workspace, stage, subject)
         folders[stage] = workspace.layout.artifact(stage, subject)
@@ -58,6 +61,11 @@ def export_capture(
         lines = export_nersemble(known, output, participant)
     stamp = {f"{stage}_{k}": v for stage, told in stamps.items() for k, v in told.items()}
     stamp_beside(output, {**stamps["ingest"], **stamp, "subject": subject})
+    lines = [*missing, *lines]
+    if json:
+        schema = "headworks.export-capture/1"
+        say_json({"schema": schema, "output": str(output), "notes": lines})
+        return 0
     say(f"wrote {output}")
     for line in lines:
         say(f"  {line}")

@@ -10,6 +10,9 @@ from pipelines.console import app, say, say_json, workspace_here
 def doctor(mend: bool = False, json: bool = False) -> int:
     """Check versions, disk, cache, ledger and weights, and say what to do.
 
+    $ headworks doctor
+    $ headworks doctor --mend
+
     Args:
         mend: mend what can be mended without computing: ledger, cache, published folders.
         json: for machines.
@@ -40,6 +43,9 @@ def doctor(mend: bool = False, json: bool = False) -> int:
 @app.command(name="gc")
 def gc(keep_days: float = 30.0, yes: bool = False, json: bool = False) -> int:
     """List stored results that nothing refers to; with --yes remove them.
+
+    $ headworks gc
+    $ headworks gc --keep-days 7 --yes
 
     Args:
         keep_days: results of other recipes (earlier params or code) stay that many days.

@@ -27,6 +27,9 @@ def heads(
 ) -> int:
     """Convert a head model that you have (docs/heads.md), or list those converted.
 
+    $ headworks heads import flame FLAME2020/generic_model.pkl --name flame
+    $ headworks heads list
+
     Args:
         action: import KIND PATH, or list.
         kind: ict (ICT-FaceKit checkout or npz), flame (.pkl, .npz or its folder), bfm (.mat, .h5).

@@ -20,6 +20,9 @@ def push(
 ) -> int:
     """Bring results, raw captures and ledger to a DVC remote (folder, S3, GCS, SSH, ...).
 
+    $ headworks push
+    $ headworks push lab --all
+
     Args:
         remote: its name; DVC's default remote if not given.
         all: results of all recipes, not only those that subjects rely on now.
@@ -35,6 +38,9 @@ def pull(
     remote: Annotated[str | None, Positional] = None, all: bool = False, json: bool = False
 ) -> int:
     """Fetch ledger, raw captures and results from a DVC remote; `run` then has nothing to do.
+
+    $ headworks pull
+    $ headworks pull lab
 
     Args:
         remote: its name; DVC's default remote if not given.
@@ -66,6 +72,8 @@ def _tell(moved: Moved, verb: str, json: bool) -> int:
 def accept(stage: Annotated[str, Positional], reason: str | None = None, json: bool = False) -> int:
     """Keep a stage's results although its code changed: you vouch that it gives the same.
 
+    $ headworks accept tracking --reason 'renamed a variable'
+
     Args:
         stage: which.
         reason: why, in words; kept in the ledger with your name and the time.
@@ -93,6 +101,9 @@ def forget(
     json: bool = False,
 ) -> int:
     """Withdraw a person: list, then purge the capture and all that descends from it.
+
+    $ headworks forget me
+    $ headworks forget me --remote lab --yes
 
     Args:
         subject: name.

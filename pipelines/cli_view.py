@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from pipelines.console import app, say, workspace_here
+from pipelines.console import app, say, say_json, workspace_here
 
 Positional = tyro.conf.Positional
 
@@ -20,12 +20,13 @@ def view(
     port: int = 8080,
     height: int = 512,
     films: Path = Path(),
+    json: bool = False,
 ) -> int:
     """Show avatars live in a browser: sliders, motions, two side by side, mixtures, MP4.
 
-    headworks view demo_clip
-    headworks view demo_clip astronaut --by script:talk
-    headworks view demo_clip --prior data/prior/all
+    $ headworks view demo_clip
+    $ headworks view demo_clip astronaut --by script:talk
+    $ headworks view demo_clip --prior data/prior/all
 
     Served on this machine alone (127.0.0.1), until Ctrl-C. Needs: pip install 'headworks[viewer]'
 
@@ -36,11 +37,16 @@ def view(
         port: where to listen; the next free one if it is in use.
         height: pixels of the picture.
         films: folder for recordings.
+        json: print the address for machines.
     """
     from pipelines.viewing import Asked, open_viewer
 
     asked = Asked(avatars, by, prior, port, height, films)
-    with open_viewer(workspace_here(), asked, say) as viewer:
-        say(f"open {viewer.url}   (Ctrl-C ends)")
+    told = (lambda line: None) if json else say
+    with open_viewer(workspace_here(), asked, told) as viewer:
+        if json:
+            say_json({"schema": "headworks.view/1", "url": viewer.url})
+        else:
+            say(f"open {viewer.url}   (Ctrl-C ends)")
         viewer.wait()
     return 0
