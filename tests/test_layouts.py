@@ -100,6 +100,10 @@ def test_a_vhap_union_reads_the_sequences_beside_it_and_only_those(tmp_path: Pat
     assert list(rig.recordings) == ["306_EMO-1", "306_FREE"]
     assert set(rig.recordings["306_FREE"].sources[SERIALS[0]].split) == {"test"}
     assert len(next(rig.sources()).files) == 3
+    # Folders beside a union are its sequences, not whatever else a user keeps there.
+    save(tmp_path / "set" / "private" / "me.png", picture(0, 0))
+    with pytest.raises(CaptureError, match="outside"):
+        read_vhap(edited(union, file_path="../private/me.png"))
 
 
 def test_tsinghua_cameras_pictures_masks_and_plates_are_read(tmp_path: Path) -> None:

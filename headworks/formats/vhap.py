@@ -8,6 +8,7 @@ Source: VHAP (Qian 2024) and GaussianAvatars (Qian et al. 2024), their data's fi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ PARAMETERS: dict[str, tuple[int | None, ...]] = {
 """Arrays of a frame's FLAME parameters, with their shapes."""
 
 _MOST_SIDE = 20_000
+_FOLDERS = ("images", "fg_masks", "flame_param")
 _SAME = 1e-6
 
 
@@ -154,7 +156,7 @@ def _entry(frame: Any, where: str, split: str, folder: Path, root: Path) -> _Ent
         raise CaptureError(f"{where}: no {', '.join(missing)}; expected VHAP's export")
     step = whole(frame["timestep_index"], 0, 10**12, f"{where}: timestep_index")
     order = whole(frame["camera_index"], 0, 10**6, f"{where}: camera_index")
-    file = inside(root, folder, frame["file_path"], where)
+    file = _named(root, folder, frame["file_path"], where)
     mask = frame.get("fg_mask_path")
     parameters = frame.get("flame_param_path")
     relative = Path(str(frame["file_path"])).parts
@@ -166,10 +168,23 @@ def _entry(frame: Any, where: str, split: str, folder: Path, root: Path) -> _Ent
         # A union's pictures lie beside it: ../<sequence>/images/..
         sequence=relative[1] if relative[0] == ".." and len(relative) > 3 else "",
         file=file,
-        mask=None if mask is None else inside(root, folder, mask, where),
-        parameters=None if parameters is None else inside(root, folder, parameters, where),
+        mask=None if mask is None else _named(root, folder, mask, where),
+        parameters=None if parameters is None else _named(root, folder, parameters, where),
         split=split,
     )
+
+
+def _named(root: Path, folder: Path, name: Any, where: str) -> Path:
+    """A file of the export; of the folders beside a union, only where exports keep their files."""
+    path = inside(root, folder, name, where)
+    parts = Path(os.path.normpath(path)).relative_to(os.path.normpath(root)).parts
+    beside = root != folder and not path.is_relative_to(os.path.normpath(folder))
+    if beside and (len(parts) != 3 or parts[1] not in _FOLDERS):
+        raise CaptureError(
+            f"{where}: names {str(name)[:200]!r}, which lies outside the union's sequences "
+            f"(../SEQUENCE/images/.. and the like); refused"
+        )
+    return path
 
 
 def camera_of(frame: Mapping[str, Any], where: str) -> Camera:
