@@ -9,7 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headworks.errors import WeightsError
@@ -92,6 +94,17 @@ class Lpips(nn.Module):
                 difference = (unit[:batch] - unit[batch:]).square()
                 rows.append((difference * self.heads[len(rows)]).sum(1).mean((-2, -1)))
         return torch.stack(rows, -1)
+
+
+def lpips_score(model: Lpips, pred: NDArray[np.floating], target: NDArray[np.floating]) -> float:
+    """LPIPS of two pictures, as a metric.
+
+    Args:
+        model: from `load_lpips`. pred, target: [H, W, 3] sRGB in [0, 1], sides of 64 or more.
+    """
+    pair = (torch.from_numpy(np.float32(image)).permute(2, 0, 1)[None] for image in (pred, target))
+    with torch.no_grad():
+        return float(model(*pair))
 
 
 def load_lpips(net: Net, folder: Path | None) -> Lpips:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from headworks.errors import WeightsError
-from headworks.metrics.lpips import backbone, load_lpips, lpips_from
+from headworks.metrics.lpips import backbone, load_lpips, lpips_from, lpips_score
 from headworks.metrics.lpips_files import lpips_files
 from headworks.metrics.perceptual import GradientStructure
 from headworks.networks.checkpoints import read_checkpoint
@@ -79,6 +79,7 @@ def test_lpips_is_a_symmetric_distance_with_gradients() -> None:
     a, b = tensor(A), tensor(B)
     assert float(model(a, a)) == 0
     assert float(model(a, b)) == pytest.approx(float(model(b, a)), rel=1e-9)
+    assert lpips_score(model.float(), A, B) == pytest.approx(float(model.double()(a, b)), rel=1e-4)
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal(A.shape))
     noisy = [float(model(a + s * noise.permute(2, 0, 1), a)) for s in (0.01, 0.02, 0.05)]
     assert noisy == sorted(noisy)

@@ -26,7 +26,6 @@ from headworks.avatars.gasp.config import FitConfig
 from headworks.avatars.gasp.decoder import GaussianPrior
 from headworks.avatars.gasp.prior import image_losses
 from headworks.avatars.gasp.training import (
-    Curve,
     Order,
     Surface,
     Training,
@@ -38,6 +37,7 @@ from headworks.avatars.gasp.training import (
 )
 from headworks.avatars.gasp.unseen import fill_unseen
 from headworks.avatars.losses import prior_distance
+from headworks.avatars.training import Curve
 from headworks.avatars.views import Views
 from headworks.heads.base import HeadModel
 from headworks.metrics.perceptual import PerceptualDistance

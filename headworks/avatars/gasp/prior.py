@@ -22,7 +22,6 @@ from headworks.avatars.gasp.decoder import GaussianPrior
 from headworks.avatars.gasp.ranks import LossModule, Ranks, joined
 from headworks.avatars.gasp.samples import keep_samples
 from headworks.avatars.gasp.training import (
-    Curve,
     Order,
     RowAdam,
     Training,
@@ -33,6 +32,7 @@ from headworks.avatars.gasp.training import (
     regulariser,
 )
 from headworks.avatars.losses import ImageLoss
+from headworks.avatars.training import Curve
 from headworks.avatars.views import Views
 from headworks.heads.base import HeadModel
 from headworks.metrics.perceptual import PerceptualDistance, substitute

@@ -22,6 +22,7 @@ from headworks.avatars.binding import (
 from headworks.avatars.gasp.checkpoint import Checkpoints
 from headworks.avatars.gasp.config import TrainingConfig
 from headworks.avatars.losses import ImageLoss, geometry_regulariser
+from headworks.avatars.training import Curve, psnr_of
 from headworks.avatars.views import Views, splat_view
 from headworks.heads.base import HeadModel
 from headworks.seeds import generator
@@ -29,16 +30,6 @@ from headworks.seeds import generator
 CURVE_STEPS = 20
 """Steps that one point of a training curve averages."""
 INNER_REGIONS = ("eyes", "teeth", "tongue", "mouth_inner")
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One point of a training curve."""
-
-    stage: str
-    step: int
-    loss: float
-    psnr: float
 
 
 def rate_factor(step: int, steps: int, decay_from: float = 0.7, decay_to: float = 0.1) -> float:
@@ -129,12 +120,6 @@ def fingerprint(views: Views) -> str:
     return h.hexdigest()
 
 
-def psnr_of(pred: Tensor, target: Tensor) -> float:
-    """PSNR in dB of two images in [0, 1], without gradient."""
-    mse = float((pred.detach().clamp(0, 1) - target).square().mean())
-    return float(10 * np.log10(1 / max(mse, 1e-10)))
-
-
 def picture_loss(
     surface: Surface,
     local: LocalGaussians,
@@ -204,8 +189,9 @@ class RowAdam:
         first = b1 * self.first[used] + (1 - b1) * g
         second = b2 * self.second[used] + (1 - b2) * g * g
         self.first[used], self.second[used] = first, second
-        t = self.count[used, None]
-        direction = (first / (1 - b1**t)) / ((second / (1 - b2**t)).sqrt() + self.EPS)
+        t = self.count[used, None].double()  # 1 - 0.999 has few digits in single precision
+        first_share, second_share = ((1 - b**t).to(g.dtype) for b in (b1, b2))
+        direction = (first / first_share) / ((second / second_share).sqrt() + self.EPS)
         self.rows[used] -= self.rate * factor * direction
 
 
