@@ -13,7 +13,7 @@ from headworks.viewer.studio import Picture, Studio
 
 MOVING_S = 0.2
 """Until this long after the last change, pictures may be drafts."""
-BUDGET_S = 0.030
+BUDGET_S = 0.040
 """What a draft may take."""
 LEAST_SCALE = 0.35
 TICK_S = 1 / 60
@@ -163,6 +163,8 @@ class Loop:
         try:
             with self.drawing:
                 picture = self.studio.picture(state, view, round(state.height * scale))
+            if client not in self._seats:  # it left meanwhile
+                return False
             seat.send(picture)
         except Exception as error:  # one bad picture must not end the viewer
             self._failed(error)

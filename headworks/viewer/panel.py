@@ -14,7 +14,8 @@ from headworks.viewer.state import NO_MOTION, State
 GROUPS = (("gaze", "Gaze"), ("head", "Head"), ("jaw", "Jaw joint"), ("all", "Every expression"))
 HEIGHTS = (256, 384, 512, 640, 768, 1024)
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "grey": (0.6, 0.62, 0.64), "dark": (0.09, 0.1, 0.12)}
-LATENT_REACH = 3.0
+LATENT_REACH = 1.5
+"""Standard deviations; farther out a prior of few people has seen nobody."""
 Record = Callable[[Any, Any], None]
 """Called with the clicking browser (or None) and the progress bar."""
 
