@@ -2,8 +2,11 @@
 
     python benchmarks/tracking.py                          # minutes
     python benchmarks/tracking.py --clips man_grey_480 --synthetic 0 --passes 0 --json out.json
+    python benchmarks/tracking.py --curves plots           # blinks, mouth opening and smile, drawn
 
-Bar: the mean landmark reprojection error of every clip is below 5 % of the interocular distance
+Synthetic rigs and clips of strange people against their truth: `benchmarks/tracking_bars.py`.
+
+Bar: the mean landmark reprojection error of every clip is below 3.5 % of the interocular distance
 (outer eye corners). Jaw landmarks slide along the model's outline as in every tracker of contours;
 the error of the 51 others stands beside it. Also printed: the 95th percentile over frames, the
 silhouette's IoU, CPU seconds per frame, the jitter of rigid landmarks (root mean square second
@@ -45,7 +48,7 @@ from stages.registry import stage
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ("man_greenscreen_512", "man_grey_480", "woman_plain_512", "speech_834x884")
-BAR = 0.05
+BAR = 0.035
 RIGID = [27, 28, 29, 30, 36, 39, 42, 45]
 
 
@@ -170,6 +173,7 @@ def main() -> int:
     parser.add_argument(
         "--prepared", type=Path, help="folder with <clip>/{ingest,matting,landmarks}"
     )
+    parser.add_argument("--curves", type=Path, help="folder for plots of expression curves")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     shared = Path(os.environ.get("HEADWORKS_SHARED", ROOT.parent / "shared")) / "captures"
@@ -190,6 +194,8 @@ def main() -> int:
                 prepare(work, "clip", file, None)
             results[clip] = measure(work, options.passes)
             print(clip, show(results[clip]), flush=True)
+            if options.curves:
+                plot(options.curves / f"{clip}.png", load_tracking(work / "tracking"))
         if options.synthetic:
             work = Path(temporary) / "synthetic"
             prepare(work, "synthetic_clip", None, 11)
@@ -198,8 +204,27 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     missed = [clip for clip, r in results.items() if r["error_iod"] >= BAR]
-    print("bar missed: " + ", ".join(missed) if missed else f"all below {BAR:.0%}")
+    print("bar missed: " + ", ".join(missed) if missed else f"all below {BAR:.1%}")
     return 1 if missed else 0
+
+
+def plot(path: Path, tracking: Tracking) -> None:
+    """Blinks, mouth opening and smile of a clip over its frames."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = load_head(tracking.head)
+    figure, axis = plt.subplots(figsize=(8, 2.6))
+    for name in ("jawOpen", "eyeBlinkLeft", "mouthSmileLeft"):
+        axis.plot(tracking.expression[:, head.expression_index(name)].numpy(), lw=1, label=name)
+    axis.set_xlabel("frame")
+    axis.legend(loc="upper right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def show(result: dict[str, float]) -> str:

@@ -80,9 +80,7 @@ def strange_person(seed: int, rms_m: float, texture: int = 512) -> Person:
     return dress(strange, identity, traits, seed, texture)
 
 
-def film(
-    folder: Path, seed: int, cameras: int, frames: int, size: int, rms_m: float
-) -> Truth:
+def film(folder: Path, seed: int, cameras: int, frames: int, size: int, rms_m: float) -> Truth:
     """Write a capture's `ingest` and `matting` folders, as of a real person.
 
     Args:
@@ -91,13 +89,29 @@ def film(
     """
     person = strange_person(seed, rms_m)
     head, rng = person.space.head, generator(seed, "film", cameras)
-    motion = talking(head, frames, FPS, rng)
+    motion = _blinking(head, talking(head, frames, FPS, rng))
     rig = ring(cameras, size, height_m=HEIGHT_M)
     taken = capture(
         person, motion, rig, room(size, seed, rng), preview(2), seed, sensor_noise=0.006
     )
     _write(folder, rig, taken.rgb, taken.alpha, taken.landmarks)
     return truth_of(person, motion)
+
+
+def _blinking(head: HeadModel, motion: Motion) -> Motion:
+    """The motion with two whole blinks and a smile, so that short films have them, too."""
+    frames = np.arange(len(motion.expression))
+    expression = motion.expression.clone()
+    for name, at, width in (
+        ("eyeBlink", (0.3, 0.7), 0.16 * FPS), ("mouthSmile", (0.5,), 0.5 * FPS),
+    ):  # fmt: skip
+        for share in at:
+            pulse = np.exp(-(((frames - share * len(frames)) / width) ** 2))
+            for side in ("Left", "Right"):
+                k = head.expression_index(name + side)
+                added = torch.from_numpy(pulse.astype(np.float32))
+                expression[:, k] = torch.maximum(expression[:, k], added)
+    return dataclasses.replace(motion, expression=expression)
 
 
 def truth_of(person: Person, motion: Motion) -> Truth:
@@ -107,9 +121,7 @@ def truth_of(person: Person, motion: Motion) -> Truth:
     with torch.no_grad():
         vertices = head.vertices(identity, motion.expression, motion.pose)
         turned, _ = head.joint_transforms(identity, motion.pose)
-    return Truth(
-        vertices.numpy(), motion.expression.numpy(), turned[:, 1].double().numpy()
-    )
+    return Truth(vertices.numpy(), motion.expression.numpy(), turned[:, 1].double().numpy())
 
 
 def _write(

@@ -28,6 +28,8 @@ class Tracking:
         head: name of the head model (`headworks.heads.load_head`). head_digest: its digest.
         identity: [Ki]. expression: [T, Ke]. pose: batch of T. valid: bool [T].
         viewmats: float64 [C, 4, 4]. Ks: float64 [T, C, 3, 3] in working pixels.
+        view_weights: float32 [T, C] in [0, 1], how far a fit should trust a picture (blurred,
+            occluded or badly tracked ones less); None where nobody rated them.
     """
 
     head: str
@@ -38,6 +40,14 @@ class Tracking:
     valid: NDArray[np.bool_]
     viewmats: NDArray[np.float64]
     Ks: NDArray[np.float64]
+    view_weights: NDArray[np.float32] | None = None
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """[T] in [0, 1]: mean trust in a frame's pictures; 1 where nobody rated them, 0 invalid."""
+        if self.view_weights is None:
+            return self.valid.astype(np.float32)
+        return self.view_weights.mean(1) * self.valid
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -105,6 +115,11 @@ def read_tracking(group: Path, head: str, head_digest: str) -> Tracking:
         valid=np.asarray(valid, bool),
         viewmats=np.asarray(arrays["viewmats"][...], np.float64),
         Ks=np.asarray(arrays["Ks"][...], np.float64),
+        view_weights=(
+            np.asarray(arrays["view_weights"][...], np.float32)
+            if "view_weights" in arrays
+            else None
+        ),
     )
 
 

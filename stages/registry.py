@@ -40,6 +40,13 @@ STAGES: tuple[Stage, ...] = (
         ),
     ),
     Stage(
+        "crops",
+        "stages.crops",
+        "CropsParams",
+        "subject",
+        (Input("ingest"), Input("matting"), Input("tracking")),
+    ),
+    Stage(
         "expressions",
         "stages.expressions",
         "ExpressionsParams",

@@ -46,6 +46,7 @@ class TrackingParams(Params):
     stereo: bool = Field(
         True, description="rigs: let the surface that neighbouring cameras share shape the head"
     )
+    overlay: bool = Field(True, description="write overlay.mp4, the mesh over the pictures")
     outline: bool = Field(True, description="let the matte's outline shape the head")
     focal_prior: float = Field(
         2.2, gt=0.3, le=10, description="expected focal length in longer sides of the source image"
@@ -86,6 +87,8 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
     if params.truth and meta["subject_kind"] in ("synthetic", "population"):
         exact = _exact(ingest, Path(inputs["matting"]), Path(inputs["landmarks"]), params, head)
         _write(out, head, params.head, exact, "exact")
+        if params.overlay:
+            _overlay(out, head, exact, inputs, meta)
         context.progress(1.0, "truth taken over")
         return
     import torch
@@ -118,6 +121,8 @@ def run(inputs: Inputs, params: TrackingParams, out: Path, context: Context) -> 
     except CaptureError as error:
         raise CaptureError(f"{inputs['landmarks']}: {error}") from None
     _write(out, head, params.head, tracked, backend)
+    if params.overlay:
+        _overlay(out, head, tracked, inputs, meta)
     context.progress(1.0, "tracked")
 
 
@@ -265,7 +270,7 @@ def _exact(
 
     import numpy as np
 
-    from headworks.artifacts import read_array
+    from headworks.artifacts import open_arrays, read_array
     from headworks.errors import ArtifactError
     from headworks.tracking.report import measure
     from headworks.tracks import read_tracking
@@ -282,8 +287,9 @@ def _exact(
             "this head model, or track with that one"
         )
     truth = read_tracking(ingest / "truth" / "truth.zarr", params.head, head.digest)
-    alpha = read_array(matting / "mattes.zarr", "alpha")
-    points = read_array(landmarks / "landmarks.zarr", "points", (*alpha.shape[:2], 68, 3))
+    rgb = open_arrays(ingest / "frames.zarr")["rgb"]
+    alpha = open_arrays(matting / "mattes.zarr")["alpha"]
+    points = read_array(landmarks / "landmarks.zarr", "points", (*rgb.shape[:2], 68, 3))
     return measure(
         head,
         truth.identity.numpy(),
@@ -291,7 +297,8 @@ def _exact(
         truth.pose,
         truth.viewmats,
         truth.Ks,
-        alpha,
+        lambda camera: np.asarray(rgb[:, camera]),
+        lambda camera: np.asarray(alpha[:, camera]),
         points.astype(np.float64),
     )
 
@@ -313,6 +320,7 @@ def _write(out: Path, head: HeadModel, name: str, tracked: Tracked, backend: str
             "viewmats": tracked.viewmats,
             "Ks": tracked.Ks,
             "valid": tracked.valid,
+            "view_weights": tracked.quality.weight.astype(np.float32),
         },
     )
     t, c = tracked.iou.shape
@@ -330,6 +338,9 @@ def _write(out: Path, head: HeadModel, name: str, tracked: Tracked, backend: str
                 "landmark_error_iod": column(tracked.error_iod),
                 "landmark_error_inner_iod": column(tracked.inner_iod),
                 "iou": column(tracked.iou),
+                "sharpness": column(tracked.quality.sharpness),
+                "occlusion": column(tracked.quality.occlusion),
+                "weight": column(tracked.quality.weight),
                 "flag": [flag for row in tracked.flags for flag in row],
             }
         ),
@@ -348,10 +359,26 @@ def _write(out: Path, head: HeadModel, name: str, tracked: Tracked, backend: str
                 "landmark_error_inner_iod_mean": _mean(tracked.inner_iod),
                 "iou_mean": _mean(tracked.iou),
                 "valid": float(tracked.valid.mean()),
+                "weight_mean": round(float(tracked.weights.mean()), 6),
                 "focal_px": float(tracked.Ks[..., 0, 0].mean()),
             },
         },
     )
+
+
+def _overlay(
+    out: Path, head: HeadModel, tracked: Tracked, inputs: Inputs, meta: dict[str, Any]
+) -> None:
+    import numpy as np
+
+    from headworks.artifacts import open_arrays, read_array
+    from headworks.tracking.overlay import Overlay, shown_cameras, write_overlay
+
+    rgb = open_arrays(Path(inputs["ingest"]) / "frames.zarr")["rgb"]
+    points = read_array(Path(inputs["landmarks"]) / "landmarks.zarr", "points")
+    overlay = Overlay(head, tracked, points.astype(np.float64), shown_cameras(tracked))
+    rate = float(meta["fps"] or _USUAL_RATE)
+    write_overlay(out / "overlay.mp4", overlay, lambda t, c: np.asarray(rgb[t, c]), rate)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -36,7 +36,8 @@ class Checkpoints:
         path = self.folder / f"{name}.npz"
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
-            np.savez(file, **arrays, facts=np.array(json.dumps(facts or {})))
+            everything: dict[str, Any] = {**arrays, "facts": np.array(json.dumps(facts or {}))}
+            np.savez(file, **everything)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -52,14 +53,24 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None  # a disk that lost it: the work is done again
 
-    def put_state(self, name: str, state: State) -> None:
-        """Keep a state."""
-        self.put(name, {f.name: np.asarray(getattr(state, f.name)) for f in fields(State)})
+    def put_state(self, name: str, state: State) -> State:
+        """Keep a state; the same numbers as `get_state` will lay them in memory.
+
+        Sums depend on the order in memory: going on from what was put and going on from what was
+        kept must not differ.
+        """
+        arrays = {f.name: np.array(getattr(state, f.name), order="C") for f in fields(State)}
+        self.put(name, arrays)
+        return _state(arrays)
 
     def get_state(self, name: str) -> State | None:
         """A state that was kept."""
         found = self.get(name)
         if found is None:
             return None
-        arrays = found[0]
-        return State(**{**arrays, "focal": float(arrays["focal"])})
+        return _state(found[0])
+
+
+def _state(arrays: dict[str, NDArray[Any]]) -> State:
+    values: dict[str, Any] = {**arrays, "focal": float(arrays["focal"])}
+    return State(**values)

@@ -22,6 +22,7 @@ from headworks.tracking.landmark_fit import (
     LandmarkRig,
     landmark_observations,
 )
+from headworks.tracking.light import fit_light, without_light
 from headworks.tracking.points import PointModel, concatenate
 from headworks.tracking.texture import (
     FaceSurface,
@@ -40,7 +41,7 @@ _TEXTURE_FRAMES = 24
 _SHADE_IOD = 0.12  # shading changes over larger distances than this, texture over smaller ones
 
 
-def high_pass(grey: NDArray[np.uint8], sigma: float) -> NDArray[np.float32]:
+def high_pass(grey: NDArray[np.uint8] | NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Frames [T, H, W] without slow shading, in grey levels about 0."""
     import cv2
 
@@ -117,8 +118,13 @@ def followed(
     import cv2
 
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in rgb])
-    images = high_pass(grey, _SHADE_IOD * iod)
     t = len(state)
+    plain = grey.astype(np.float32)
+    if len(frames) > 1:
+        some = frames[np.unique(np.linspace(0, len(frames) - 1, _TEXTURE_FRAMES).astype(int))]
+        light, _ = fit_light(surface, state, Ks, plain, some)
+        plain = without_light(surface, state, Ks, plain, frames, light)
+    images = high_pass(plain, _SHADE_IOD * iod)
     chosen = np.zeros(0, np.int64)
     target, found = np.zeros((t, 0, 2)), np.zeros((t, 0))
     if len(frames):

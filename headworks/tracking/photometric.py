@@ -167,8 +167,11 @@ def refine_photometric(
     store = store or Checkpoints(None)
     frames_count = len(shots.rgb)
     size = (shots.rgb.shape[3], shots.rgb.shape[2])
-    K = torch.from_numpy(shots.Ks.astype(np.float32))
-    views = torch.from_numpy(shots.viewmats.astype(np.float32))
+    # Matrix products round by how memory is aligned: torch aligns its own, NumPy does not.
+    K = torch.from_numpy(shots.Ks.astype(np.float32)).clone()
+    views = torch.from_numpy(shots.viewmats.astype(np.float32)).clone()
+    identity, expression = identity.clone(), expression.clone()
+    pose = HeadPose(*(getattr(pose, name).clone() for name in HeadPose.__dataclass_fields__))
 
     binding = bind_uv(head, UV_SIZE, fine_regions=("lips", "eyes"))
     local = LocalGaussians(*(torch.nn.Parameter(x) for x in initial_gaussians(head, binding)))

@@ -14,11 +14,11 @@ from headworks.heads.base import HeadModel, HeadPose
 from headworks.mesh import rasterize_mesh
 from headworks.tracking.contour import SLIDING
 from headworks.tracking.landmark_fit import found_frames, interocular
+from headworks.tracking.quality import Quality, SkinProbe, rate, sharpness
 from headworks.tracking.silhouette import intersection_over_union
 
 Array = NDArray[np.float64]
-HIGH_ERROR_IOD = 0.10
-"""Frames whose landmarks miss by more, in interocular distances, are flagged."""
+Pictures = NDArray[np.uint8] | Callable[[int], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Tracked:
         Ks: [T, C, 3, 3]. valid: bool [T], seen by some camera.
         error_px, error_iod, inner_iod: [T, C] mean landmark errors in pixels and in interocular
             distances, the last without the jaw contour; NaN where there are no landmarks.
-        iou: [T, C]. flags: [T][C] strings.
+        iou: [T, C]. flags: [T][C] strings. quality: of the pictures.
     """
 
     identity: NDArray[np.float32]
@@ -44,6 +44,12 @@ class Tracked:
     inner_iod: Array
     iou: Array
     flags: list[list[str]]
+    quality: Quality
+
+    @property
+    def weights(self) -> Array:
+        """[T] in [0, 1]: mean over the cameras."""
+        return self.quality.weight.mean(1)
 
 
 def measure(
@@ -53,7 +59,8 @@ def measure(
     pose: HeadPose,
     viewmats: Array,
     Ks: Array,
-    alpha: NDArray[np.uint8] | Callable[[int], NDArray[np.uint8]],
+    rgb: Pictures,
+    alpha: Pictures,
     landmarks: Array,
     contour: NDArray[np.int64] | None = None,
 ) -> Tracked:
@@ -61,7 +68,7 @@ def measure(
 
     Args:
         head: the model. identity, expression, pose, viewmats, Ks: as in `Tracked`.
-        alpha: uint8 [T, C, H, W], or camera -> [T, H, W].
+        rgb: uint8 [T, C, H, W, 3], or camera -> [T, H, W, 3]. alpha: likewise without channels.
         landmarks: [T, C, 68, 3], NaN where not found.
         contour: [T, C, 12] vertices that stand for the sliding contour landmarks; None takes the
             model's own places.
@@ -74,8 +81,11 @@ def measure(
         head.vertices(shape, torch.from_numpy(expression[i : i + 1]), pose[slice(i, i + 1)])
         for i in range(t)
     ]
+    sharp, covered = np.full((t, c), np.nan), np.zeros((t, c))
     for j in range(c):
         mattes = alpha(j) if callable(alpha) else alpha[:, j]
+        pictures = rgb(j) if callable(rgb) else rgb[:, j]
+        probe = SkinProbe(head, t)
         h, w = mattes.shape[1:]
         for i in range(t):
             vertices, marks = posed[i][0].numpy(), head.landmarks(posed[i])[0].numpy()
@@ -85,17 +95,16 @@ def measure(
             error[i, j] = np.linalg.norm(
                 camera.project(marks)[:, :2] - landmarks[i, j, :, :2], axis=-1
             )
-            covered = rasterize_mesh(vertices, faces, camera).face_ids >= 0
-            iou[i, j] = intersection_over_union(covered, mattes[i])
+            buffers = rasterize_mesh(vertices, faces, camera)
+            iou[i, j] = intersection_over_union(buffers.face_ids >= 0, mattes[i])
+            sharp[i, j] = sharpness(pictures[i], landmarks[i, j])
+            probe.look(i, vertices, buffers, camera, pictures[i])
+        covered[:, j] = probe.occlusion()
     iod = interocular(landmarks.reshape(t * c, 68, -1)).reshape(t, c)
     seen = found_frames(landmarks)
     error_iod = error.mean(2) / iod
 
-    def flag(i: int, j: int) -> str:
-        if not seen[i, j]:
-            return "interpolated" if not seen[i].any() else "unseen"
-        return "high_error" if error_iod[i, j] > HIGH_ERROR_IOD else ""
-
+    quality, flags = rate(sharp, covered, error_iod, seen)
     return Tracked(
         identity=identity,
         expression=expression,
@@ -107,5 +116,6 @@ def measure(
         error_iod=error_iod,
         inner_iod=error[:, :, 17:].mean(2) / iod,
         iou=iou,
-        flags=[[flag(i, j) for j in range(c)] for i in range(t)],
+        flags=flags,
+        quality=quality,
     )

@@ -162,8 +162,8 @@ def prepare(head: HeadModel, view: RigView, options: Options) -> RigFit:
     rig, surface = landmark_rig(head), face_surface(head)
     problem = make_problem(head, rig, 1.0, view.linked, view.rate, options.weights)
     corners = head.faces[head.landmark_faces]
-    normals = vertex_normals(head.template, head.faces)[corners]
-    normals = (normals * head.landmark_bary[:, :, None]).sum(1).double().numpy()
+    outward = vertex_normals(head.template, head.faces)[corners]
+    normals = (outward * head.landmark_bary[:, :, None]).sum(1).double().numpy()
     return RigFit(
         head, view, rig, surface, options, normals, scalp_vertices(head, surface),
         skin_vertices(head, surface), problem,

@@ -67,8 +67,7 @@ def track_rig(
     fit = prepare(head, view, options)
     state = store.get_state("landmarks")
     if state is None:
-        state = _landmark_fit(fit, progress)
-        store.put_state("landmarks", state)
+        state = store.put_state("landmarks", _landmark_fit(fit, progress))
     progress(0.35, "landmarks and surface fitted")
     fit, count = fit.with_offsets()
     order = _frontal_first(fit, state)
@@ -77,8 +76,9 @@ def track_rig(
     state = fit_all(fit, fit.problem, state, steps=2)
     for turn in range(options.pixel_rounds if len(view) > 1 else 0):
         kept = store.get_state(f"pixels{turn}")
-        state = kept or _pixels(fit, state, order[:_PIXEL_CAMERAS])
-        store.put_state(f"pixels{turn}", state)
+        if kept is None:
+            kept = store.put_state(f"pixels{turn}", _pixels(fit, state, order[:_PIXEL_CAMERAS]))
+        state = kept
         progress(0.35 + 0.2 * (turn + 1) / options.pixel_rounds, "pixels followed")
     state = replace(state, identity=state.identity[: len(state.identity) - count])
     contour = _contour(fit, state)
@@ -99,6 +99,7 @@ def track_rig(
         pose=pose,
         viewmats=view.viewmats,
         Ks=view.Ks,
+        rgb=view.rgb,
         alpha=view.alpha,
         landmarks=view.landmarks,
         contour=contour,

@@ -73,11 +73,20 @@ def stereo_planes(
                 found.append(
                     _pair(surface, usable, vertices, drawn[a], drawn[b], greys[a][i], greys[b][i])
                 )
-        rows.append(tuple(np.concatenate(part) for part in zip(*found)) if found else _NONE)
+        rows.append(_joined(found))
     return _padded(rows, offset)
 
 
 _NONE = (np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, np.int64))
+
+
+def _joined(
+    found: list[tuple[Array, Array, NDArray[np.int64]]],
+) -> tuple[Array, Array, NDArray[np.int64]]:
+    if not found:
+        return _NONE
+    places, normals, vertices = zip(*found)
+    return np.concatenate(places), np.concatenate(normals), np.concatenate(vertices)
 
 
 def _padded(rows: list[tuple[Array, Array, NDArray[np.int64]]], offset: int) -> SpacePoints:

@@ -150,6 +150,7 @@ def track(
         pose=pose,
         viewmats=world[None],
         Ks=Ks[:, None],
+        rgb=view.rgb[:, None],
         alpha=view.alpha[:, None],
         landmarks=view.landmarks[:, None],
         contour=rig.candidates[choice][:, None],
@@ -184,9 +185,8 @@ def _head_fit(
             float(np.nanmedian(interocular(view.landmarks))), options.pixel_rounds,
             lambda done, message: progress(0.2 + 0.3 * done, message),
         )  # fmt: skip
-    store.put_state("head", state)
     store.put("gaze", {"eyes": found.eyes})
-    return state, found.eyes
+    return store.put_state("head", state), found.eyes
 
 
 def _outline(

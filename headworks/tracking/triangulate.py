@@ -80,7 +80,7 @@ def poses(
     """
     t = len(space)
     rotation, translation = np.tile(np.eye(3), (t, 1, 1)), np.zeros((t, 3))
-    known = np.isfinite(space[:, chosen]).all(-1)
+    known = np.asarray(np.isfinite(space[:, chosen]).all(-1))
     enough = known.sum(1) >= 5
     for i in np.flatnonzero(enough):
         some = chosen[known[i]]

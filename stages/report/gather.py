@@ -28,6 +28,7 @@ class SubjectReport:
         name: of the subject. folder: its evaluate artifact. setting, kind: from the capture.
         methods: the avatar's method first. protocol: full name of the leading protocol.
         means: one row per method, metric, scope, protocol (`subject_means`). rows: metrics.parquet.
+        overlay: video of the tracked mesh over the pictures, if any.
         pictures: role -> entries of pictures.json, in order. curves: the fit's curves, if any.
         facts: label -> text, for the table of preparations. missing: metrics without any value.
         frames: pictures measured.
@@ -46,6 +47,7 @@ class SubjectReport:
     facts: dict[str, str]
     missing: list[dict[str, Any]]
     frames: int
+    overlay: Path | None = None
     values: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -107,8 +109,14 @@ def _read(name: str, folders: dict[str, Path]) -> SubjectReport:
         facts=_facts(folders, capture, meta),
         missing=meta["missing"],
         frames=meta["frames"],
+        overlay=_overlay(folders),
         values=_values(means, protocols[0]),
     )
+
+
+def _overlay(folders: dict[str, Path]) -> Path | None:
+    file = Path(folders["tracking"]) / "overlay.mp4" if "tracking" in folders else None
+    return file if file is not None and file.is_file() else None
 
 
 def _values(means: pl.DataFrame, protocol: str) -> dict[str, dict[str, float]]:

@@ -49,6 +49,7 @@ class SubjectView:
     """What the template shows of one subject; pictures are paths relative to the page."""
 
     anchor: str
+    overlay: str | None
     report: SubjectReport
     protocol: str
     avatar: str
@@ -113,6 +114,10 @@ def _view(number: int, subject: SubjectReport, out: Path) -> SubjectView:
         for entry in entries:
             shutil.copyfile(subject.folder / "pictures" / entry["file"], folder / entry["file"])
             entry["src"] = f"pictures/{anchor}/{entry['file']}"
+    film = None
+    if subject.overlay is not None:
+        film = f"pictures/{anchor}/tracking.mp4"
+        shutil.copyfile(subject.overlay, out / film)
     drawn = []
     for name, caption, draw in (
         ("psnr", f"PSNR of every measured picture of {subject.name}", plots.plot_frames),
@@ -128,6 +133,7 @@ def _view(number: int, subject: SubjectReport, out: Path) -> SubjectView:
     ]
     return SubjectView(
         anchor=anchor,
+        overlay=film,
         report=subject,
         protocol=PROTOCOL_TEXT[subject.frames_kind],
         avatar=subject.methods[0],

@@ -7,16 +7,23 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from headworks.mesh import interpolate
 from headworks.tracking.dense import jitter, refine, texture_deviation
 from headworks.tracking.energy import predict
 from headworks.tracking.eyes import EYES, find_iris, lids_follow, track_gaze
 from headworks.tracking.landmark_fit import more_steps
+from headworks.tracking.light import (
+    fit_light,
+    harmonics,
+    surface_normals,
+    without_light,
+)
 from headworks.tracking.silhouette import (
     intersection_over_union,
     outline_observations,
     scalp_vertices,
 )
-from headworks.tracking.texture import face_surface
+from headworks.tracking.texture import draw, face_surface, gather_texture
 from headworks.tracking.tracker import grey_frames, intrinsics
 from tests.tracking.scene import SIDE, pictures, procedural, scene, turn_error, view
 
@@ -41,6 +48,29 @@ def test_pixels_pull_a_jittering_pose_back_into_place() -> None:
     assert errors[1] < 0.8 * errors[0]
     deviations = [texture_deviation(surface, s, grey, Ks) for s in (state, better)]
     assert deviations[1] < 0.8 * deviations[0]
+
+
+def test_skin_looks_more_alike_in_all_frames_without_the_light() -> None:
+    of = scene(12)
+    surface = face_surface(of.head)
+    truth = np.array([1.0, 0.5, -0.3, -0.2, 0.05, 0, 0, 0.1, 0])
+    Ks = intrinsics(view(of), of.truth.focal)
+    plain = np.full((12, SIDE, SIDE), 100, np.float32)
+    lit = plain.copy()
+    for t in range(12):
+        vertices = surface.vertices(of.truth, t)
+        buffers = draw(surface, vertices, Ks[t], SIDE, SIDE)
+        normals = interpolate(buffers, surface_normals(surface, vertices), surface.faces)
+        shading = np.clip(harmonics(normals.astype(np.float64)) @ truth, 0.4, 2.4)
+        lit[t] = plain[t] * np.where(buffers.face_ids >= 0, shading, 1)
+    frames = np.arange(12)
+    light, _ = fit_light(surface, of.truth, Ks, lit, frames)
+    flat = without_light(surface, of.truth, Ks, lit, frames, light)
+    deviations = [
+        gather_texture(surface, of.truth, Ks, images, frames)[1:] for images in (lit, flat)
+    ]
+    before, after = ((d * w).sum() / w.sum() for d, w in deviations)
+    assert after < 0.7 * before
 
 
 def test_the_outline_finds_the_matte_beyond_a_head_that_is_too_small() -> None:

@@ -103,8 +103,10 @@ def test_a_frame_without_landmarks_is_flagged_and_filled(tracked: tuple[Scene, P
     _, out = tracked
     tracking, table = load_tracking(out), read_table(out / "tracking.parquet")
     assert tracking.valid.tolist() == [t != 4 for t in range(T)]
-    assert table["flag"].to_list() == ["interpolated" if t == 4 else "" for t in range(T)]
+    assert table["flag"].to_list() == ["no_face,interpolated" if t == 4 else "" for t in range(T)]
     assert np.isnan(table["landmark_error_px"][4])
+    assert tracking.weights[4] == 0
+    assert tracking.weights[[0, 1, 2]].min() > 0.5
     neck = tracking.pose.neck.numpy() + tracking.pose.rotation.numpy()
     assert np.abs(neck[4] - (neck[3] + neck[5]) / 2).max() < 0.05
 
