@@ -21,8 +21,8 @@ OFFSET_M = 0.002
 BROW_OFFSET_M = 0.005
 """Of the brows', whose line detectors and models draw most differently."""
 
-OFFSET_PRIOR = 1.0
-"""Weight of an offset's prior in the whole fit: one error, however many pictures show it."""
+OFFSET_PRIOR = 25.0
+"""Weight of an offset's prior in the whole fit: few errors, however many pictures show them."""
 
 OFFSET = np.setdiff1d(np.arange(68), SLIDING)
 """Landmarks that have one; the others slide anyway."""
