@@ -269,8 +269,9 @@ def _uncropped(
     scale = capture.crops[:, 2].astype(np.float64) / capture.width
     offset = capture.crops[:, :2].astype(np.float64)
     sizes = {(c.get("source_width"), c.get("source_height")) for c in capture.cameras}
-    if len(sizes) == 1 and None not in (size := next(iter(sizes))):
-        return scale, offset, size
+    width, height = next(iter(sizes))
+    if len(sizes) == 1 and width is not None and height is not None:
+        return scale, offset, (width, height)
     # Without the size of the full pictures the crop is all there is.
     if np.ptp(capture.crops, axis=0).max() > 0:
         notes.append("the size of the uncropped pictures is unknown: each crop is taken for one")

@@ -110,9 +110,9 @@ def _network(three: bool) -> Any:
     from headworks.device import default_device
     from headworks.networks.checkpoints import load_state, read_checkpoint
 
-    files = weights_paths_3d() if three else (weights_path(),)
+    files: list[Path] = [*weights_paths_3d()] if three else [weights_path()]
 
-    class Aligner(face_alignment.FaceAlignment):  # type: ignore[misc]
+    class Aligner(face_alignment.FaceAlignment):
         def _load_native(self, name: str, size: int, device: str, dtype: Any) -> Any:
             network = load_state(FAN(size), read_checkpoint(files[0]), str(files[0]))
             return network.to(device, dtype=dtype).eval()

@@ -99,7 +99,7 @@ def align_to_head(
     """
     rigid = list(RIGID)
     points = np.asarray(landmarks, np.float64)
-    seen = np.isfinite(points[:, rigid]).all(-1)
+    seen = np.asarray(np.isfinite(points[:, rigid]).all(-1))
     weight = np.where(seen, confidence[:, rigid], 0).sum(1)
     reference = int(np.argmax(weight))
     if seen[reference].sum() < 5:

@@ -117,7 +117,7 @@ def sparse_cloud(reconstruction: pycolmap.Reconstruction, features: Features) ->
     count = len(t)
     seen = np.array(views, np.int32)
     confidence = (1 - 0.5 ** (seen - 1.0)) / (1 + np.square(error))
-    order = np.lexsort((np.arange(count), t))
+    order = np.argsort(np.array(t, np.int32), kind="stable")
     return PointCloud(
         np.array(t, np.int32)[order],
         np.array(xyz, np.float32).reshape(-1, 3)[order],

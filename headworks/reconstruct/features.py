@@ -106,12 +106,12 @@ def match_features(
             starts[c] += len(seen[c][0])
         if progress is not None:
             progress((n + 1) / len(times))
-    matches = {p: np.concatenate(m) for p, m in found.items() if sum(map(len, m))}
+    merged = {p: np.concatenate(m) for p, m in found.items() if sum(map(len, m))}
     return Features(
         tuple(np.concatenate(p).astype(np.float32) for p in xy),
         tuple(np.concatenate(w) for w in when),
         tuple(np.concatenate(c) for c in rgb),
-        matches,
+        merged,
     )
 
 

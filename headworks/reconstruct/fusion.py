@@ -1,5 +1,7 @@
 """Depth maps that agree become points: what one camera alone believes is left out."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,7 @@
 """Kernels of PatchMatch stereo: slanted windows, random search, spreading of good planes."""
 
+# mypy: allow-untyped-defs
+
 from __future__ import annotations
 
 import math

@@ -90,8 +90,8 @@ def depth_maps(
     """
     import cv2
 
-    points = np.asarray(points, np.float64)
-    middle = np.median(points, 0)
+    known = np.asarray(points, np.float64)
+    middle = np.median(known, 0)
     chosen = choose_sources(cameras, middle, sources)
     sides = [max(cameras[0].width, cameras[0].height)]
     while sides[0] >= 2 * _COARSEST:
@@ -113,7 +113,7 @@ def depth_maps(
     def one(c: int) -> DepthMap | None:
         if not chosen[c]:
             return None
-        return _coarse_to_fine(c, chosen[c], pyramid, points, min(best_of, len(chosen[c])),
+        return _coarse_to_fine(c, chosen[c], pyramid, known, min(best_of, len(chosen[c])),
                                radius, seed + 7919 * c)  # fmt: skip
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
