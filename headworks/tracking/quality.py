@@ -139,12 +139,13 @@ class SkinProbe:
 
 
 def rate(
-    sharp: Array, covered: Array, error_iod: Array, seen: NDArray[np.bool_]
+    sharp: Array, covered: Array, error: Array, seen: NDArray[np.bool_]
 ) -> tuple[Quality, list[list[str]]]:
     """Weights and flags.
 
     Args:
-        sharp: [T, C] variances, NaN without a face. covered: [T, C]. error_iod: [T, C], NaN.
+        sharp: [T, C] variances, NaN without a face. covered: [T, C]. error: [T, C] of
+            landmarks, in interocular distances of a face that looks at the camera, NaN unseen.
         seen: bool [T, C], where landmarks were found.
 
     Returns:
@@ -157,7 +158,7 @@ def rate(
     weight = np.where(np.asarray(seen.any(1))[:, None], 1.0, 0.0) * np.ones(sharp.shape)
     weight *= np.maximum(_ramp(np.nan_to_num(relative, nan=1.0), *_SHARP), _LEAST)
     weight *= _ramp(covered, *_FREE)
-    weight *= np.maximum(_ramp(np.nan_to_num(error_iod), *_CLOSE), _LEAST)
+    weight *= np.maximum(_ramp(np.nan_to_num(error), *_CLOSE), _LEAST)
 
     def flag(i: int, j: int) -> str:
         if not seen[i].any():
@@ -166,7 +167,7 @@ def rate(
             name
             for name, holds in (
                 ("unseen", not seen[i, j]),
-                ("high_error", error_iod[i, j] > HIGH_ERROR_IOD),
+                ("high_error", error[i, j] > HIGH_ERROR_IOD),
                 ("blur", relative[i, j] < BLUR),
                 ("occlusion", covered[i, j] > OCCLUSION),
             )

@@ -13,7 +13,7 @@ from headworks.cameras import Camera
 from headworks.heads.base import HeadModel, HeadPose
 from headworks.mesh import rasterize_mesh
 from headworks.tracking.contour import SLIDING
-from headworks.tracking.landmark_fit import found_frames, interocular
+from headworks.tracking.landmark_fit import face_scale, found_frames, interocular
 from headworks.tracking.quality import Quality, SkinProbe, rate, sharpness
 from headworks.tracking.silhouette import intersection_over_union
 
@@ -104,7 +104,9 @@ def measure(
     seen = found_frames(landmarks)
     error_iod = error.mean(2) / iod
 
-    quality, flags = rate(sharp, covered, error_iod, seen)
+    # In a profile the eyes' corners nearly meet: what is trusted must not depend on that.
+    facing = face_scale(landmarks.reshape(t * c, 68, -1)).reshape(t, c)
+    quality, flags = rate(sharp, covered, error.mean(2) / facing, seen)
     return Tracked(
         identity=identity,
         expression=expression,
