@@ -215,16 +215,14 @@ def _method(
 
     avatar: Any
     if cell.variant == "gaussian_avatars":
-        from stages.gaussian_avatars import GaussianAvatarsParams, gaussian_avatars_config
-
         from headworks.avatars.gaussian_avatars import fit_gaussian_avatars
+        from stages.gaussian_avatars import GaussianAvatarsParams, gaussian_avatars_config
 
         ga = gaussian_avatars_config(GaussianAvatarsParams(**study.gaussian_avatars), cell.setting)
         avatar, _ = fit_gaussian_avatars(held.head, views, cell.setting, ga, seed, quiet)
     elif cell.variant == "flash_avatar":
-        from stages.flash_avatar import FlashAvatarParams, flash_avatar_config
-
         from headworks.avatars.flash_avatar import fit_flash_avatar
+        from stages.flash_avatar import FlashAvatarParams, flash_avatar_config
 
         fa = flash_avatar_config(FlashAvatarParams(**study.flash_avatar), cell.setting)
         avatar, _ = fit_flash_avatar(held.head, views, cell.setting, fa, seed, quiet)

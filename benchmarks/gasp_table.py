@@ -189,8 +189,9 @@ def print_trends(
             monotone = all(a <= b for a, b in itertools.pairwise(psnr))
             sizes = [len(p.people) if family == "people" else p.uv_size for p in members]
             told = ", ".join(
-                f"{s}: {m['psnr_full']:.2f} dB, SSIM {m['ssim_full']:.4f}, FLIP {m['flip_full']:.4f}"
-                for s, m in zip(sizes, means)
+                f"{size}: {m['psnr_full']:.2f} dB, SSIM {m['ssim_full']:.4f}, "
+                f"FLIP {m['flip_full']:.4f}"
+                for size, m in zip(sizes, means)
             )
             word = "monotone" if monotone else "NOT MONOTONE"
             print(f"{family} ({setting}, unseen views): {told}: {word}")
