@@ -106,7 +106,10 @@ def match_features(
             starts[c] += len(seen[c][0])
         if progress is not None:
             progress((n + 1) / len(times))
-    merged = {p: np.concatenate(m) for p, m in found.items() if sum(map(len, m))}
+    merged: dict[tuple[int, int], NDArray[np.uint32]] = {}
+    for pair, parts in found.items():
+        if sum(map(len, parts)):
+            merged[pair] = np.concatenate(parts)
     return Features(
         tuple(np.concatenate(p).astype(np.float32) for p in xy),
         tuple(np.concatenate(w) for w in when),
