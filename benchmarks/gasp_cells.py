@@ -235,7 +235,7 @@ def _method(
     def render(t: int, c: int) -> NDArray[np.floating]:
         side = study.sizes.side
         camera = held.tracking.camera(t, c, side, side)
-        return avatar.render(held.tracking.expression[t], held.tracking.pose[t : t + 1], camera)[0]
+        return avatar.render(*avatar.state(held.tracking, t), camera)[0]
 
     return render, {}
 
