@@ -37,7 +37,7 @@ NAV: list[Any] = [
     },
     {"Methods": ["gasp.md", "baselines.md", "rasteriser.md"]},
     {"Using avatars": ["driving.md", "exports.md", "web_avatar.md", "viewer.md"]},
-    {"Engine": ["engine.md", "deployment.md", "consent.md"]},
+    {"Engine": ["engine.md", "cli.md", "deployment.md", "consent.md", "marking.md"]},
     {"Extend it": ["extend.md"]},
     {"Limits": ["limits.md"]},
 ]  # fmt: skip
