@@ -141,4 +141,27 @@ def _by_file(workspace: Workspace, target: str) -> Found | None:
             f"{target}: carries the digest {stamp.get('digest')} of a {stamp.get('stage')}, which "
             "this ledger does not know; ask where it was made (or: headworks pull)"
         )
+    if not keys:
+        from pipelines.marking import is_media
+
+        if is_media(path):
+            return _by_watermark(workspace, path)
     return Found(keys, how="the bytes of a file of it")
+
+
+def _by_watermark(workspace: Workspace, path: Path) -> Found | None:
+    from headworks.marking.watermark import detect
+    from pipelines.marking import frames_of, watermark_digests, watermark_key
+
+    mark = detect(frames_of(path), watermark_key())
+    if mark is None:
+        return None
+    # Equal bytes may have come of several recipes: the mark cannot tell which.
+    digests = set(watermark_digests(workspace, mark.payload))
+    keys = [key for key, oid in workspace.ledger.outputs().items() if oid in digests]
+    if not keys:
+        raise HeadworksError(
+            f"{path}: its watermark says {mark.payload}, a digest's beginning that this ledger "
+            "does not know; ask where it was made (or: headworks pull)"
+        )
+    return Found(keys, how="the watermark in the picture")

@@ -169,7 +169,7 @@ def plan(
     """Say what a run would do, and why. Changes nothing.
 
     $ headworks plan
-    $ headworks plan --stage fit --set fit.steps_photo=200
+    $ headworks plan --stage fit --set fit.refine_steps=500
 
     Args:
         stage: only this stage and what it needs (may be repeated).

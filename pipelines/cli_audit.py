@@ -64,6 +64,43 @@ def audit(
     return 0
 
 
+@app.command(name="card")
+def card(
+    target: Annotated[str, Positional],
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    json: bool = False,
+) -> int:
+    """Print the model card of a prior or an avatar: data, consent, people, metrics, limits.
+
+    $ headworks card me
+    $ headworks card prior/all -o prior.md
+
+    `headworks run` writes the same to reports/cards/.
+
+    Args:
+        target: a subject (its fit), STAGE/SUBJECT, a digest, or a file of one.
+        output: file to write to instead.
+        json: for machines.
+    """
+    from json import dumps
+
+    from pipelines.cards import card as card_of
+    from pipelines.cards import card_text
+
+    told = card_of(workspace_here(), target)
+    if output is not None:
+        text = dumps(told, indent=1, sort_keys=True) + "\n" if json else card_text(told)
+        output.write_text(text, encoding="utf-8")
+        if not json:
+            say(f"wrote {output}")
+        return 0
+    if json:
+        say_json(told)
+    else:
+        say(card_text(told))
+    return 0
+
+
 @app.command(name="diff")
 def diff(
     first: Annotated[str, Positional], second: Annotated[str, Positional], json: bool = False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from pipelines.console import app, say, say_json, workspace_here
+
+if TYPE_CHECKING:
+    from pipelines.marking import Marking
 
 Positional = tyro.conf.Positional
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -28,6 +31,9 @@ def drive(
     seconds: float = 8.0,
     fps: float = 25.0,
     seed: int = 1,
+    no_mark: bool = False,
+    watermark: bool = False,
+    visible_note: bool = False,
     force: bool = False,
     json: bool = False,
 ) -> int:
@@ -54,6 +60,9 @@ def drive(
         seconds: length of a script.
         fps: frames per second of a script.
         seed: seed of a script.
+        no_mark: write no content credentials (C2PA); the file's stamp says so.
+        watermark: mark the pictures invisibly, too (docs/marking.md).
+        visible_note: write "generated" into a corner.
         force: replace what is there.
         json: for machines.
     """
@@ -72,11 +81,14 @@ def drive(
         beside=beside,
         script={"seconds": seconds, "fps": fps, "seed": seed},
         force=force,
+        marking=_marking(no_mark, watermark, visible_note),
     )
     notes: list[str] = []
     lines = film(workspace_here(), request, progress_line(), say if not json else notes.append)
     if json:
-        say_json({"schema": "headworks.drive/1", "output": str(output), "notes": notes})
+        say_json(
+            {"schema": "headworks.drive/1", "output": str(output), "notes": notes, "lines": lines}
+        )
         return 0
     for line in lines:
         say(line)
@@ -105,6 +117,9 @@ def export(
     axes: Literal["world", "rdf"] = "world",
     spz_version: Literal[2, 3] = 2,
     texture: int = 512,
+    no_mark: bool = False,
+    watermark: bool = False,
+    visible_note: bool = False,
     force: bool = False,
     json: bool = False,
 ) -> int:
@@ -140,6 +155,9 @@ def export(
         axes: of splats: world (y up), or rdf (y down, as 3DGS scenes lie).
         spz_version: 2 is read everywhere, 3 keeps rotations finer.
         texture: texels a side of the GLB's texture.
+        no_mark: write no content credentials (C2PA) into mp4 and png; the stamp says so.
+        watermark: mark mp4 and png invisibly, too (docs/marking.md).
+        visible_note: write "generated" into a corner of mp4 and png.
         force: replace what is there.
         json: for machines.
     """
@@ -173,6 +191,7 @@ def export(
             texture=texture,
             look=Look(camera, size, background),
             force=force,
+            marking=_marking(no_mark, watermark, visible_note),
         )
         told = (lambda line: None) if json else say
         lines = export_avatar(workspace_here(), wanted, progress_line(), told)
@@ -182,6 +201,51 @@ def export(
     for line in lines:
         say(line)
     say(f"next: headworks audit {where}   (tells where it came from)")
+    return 0
+
+
+def _marking(no_mark: bool, watermark: bool, note: bool) -> Marking:
+    from pipelines.marking import Marking, keys_of
+
+    return Marking(not no_mark, watermark, note, keys_of(workspace_here().layout))
+
+
+@app.command(name="watermark")
+def watermark(file: Annotated[Path, Positional], json: bool = False) -> int:
+    """Say whether a picture or video was generated here: credentials, stamp, invisible mark.
+
+    $ headworks watermark out.mp4
+
+    The invisible mark is looked for with the key of HEADWORKS_WATERMARK_KEY, if that is set.
+
+    Args:
+        file: PNG, JPEG, MP4, ...
+        json: for machines.
+    """
+    from pipelines.marking import look_for_marks
+
+    found = look_for_marks(workspace_here(), file)
+    if json:
+        say_json(found)
+        return 0
+    signed, mark = found["credentials"], found["watermark"]
+    if signed:
+        say(f"credentials: {signed['state']}, {signed['generator']}, signed by {signed['issuer']}")
+        for problem in signed["problems"]:
+            say(f"  does not hold: {problem}")
+        for name, value in sorted(signed["lineage"].items()):
+            say(f"  {name} {value}")
+    else:
+        say("credentials: none" + ("" if found["c2pa"] else " looked for (c2pa is not installed)"))
+    say("stamp: " + (" ".join(f"{k}={v}" for k, v in found["stamp"].items()) or "none"))
+    if mark:
+        known = ", ".join(found["digests"]) or "not in this ledger"
+        say(f"watermark: digest {mark['payload']}..., {mark['corrected']} bits corrected; {known}")
+    else:
+        say("watermark: none found")
+    target = found["digests"][0] if found["digests"] else file
+    if signed or mark or found["stamp"]:
+        say(f"next: headworks audit {target}   (tells where it came from)")
     return 0
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headworks.errors import HeadworksError
 from pipelines.avatars import Driver, find_avatar, find_driver, rest_of
+from pipelines.marking import Marking
 from pipelines.showing import Look, Progress, cameras_for, check_look, film
 from pipelines.workspace import Workspace
 
@@ -25,6 +26,7 @@ class Request:
         look: how it is seen. pose, neutral: see `headworks.driving.transfer.Transfer`.
         frames: "FIRST:END" of the driver's, empty for all. beside: show the driver's pictures.
         script: seconds, fps and seed of a script. force: replace what is there.
+        marking: how the files say that they were generated.
     """
 
     avatar: str
@@ -37,6 +39,7 @@ class Request:
     beside: bool = False
     script: dict[str, Any] = field(default_factory=lambda: {"seconds": 8.0, "fps": 25.0, "seed": 1})
     force: bool = False
+    marking: Marking = field(default_factory=Marking)
 
 
 def drive(
@@ -74,7 +77,7 @@ def drive(
     pictures = _driver_pictures(driver, rows) if request.beside else None
     return film(
         source, performance, cameras, fps, request.look, request.output, stamp, request.force,
-        progress, pictures,
+        progress, pictures, request.marking,
     )  # fmt: skip
 
 

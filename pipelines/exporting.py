@@ -12,6 +12,7 @@ from pipelines.audit_find import find
 from pipelines.avatars import Source, find_avatar, find_driver, rest_of
 from pipelines.driving import frame_range
 from pipelines.files import private_folder, remove, walk_files
+from pipelines.marking import Marking
 from pipelines.showing import Look, Progress, cameras_for, check_look, film, whole
 from pipelines.stamp import Stamp, export, stamp_beside, stamp_file
 from pipelines.store import check_out
@@ -71,7 +72,7 @@ class Wanted:
         subject: whose tracking moves it; None: its own. frames: "N" or "FIRST:END" of it; "" all.
         expression: name -> activation of a still instead of a tracking.
         axes: of splats. spz_version: 2 or 3. texture: texels a side. look: of pictures.
-        force: replace what is there.
+        force: replace what is there. marking: how pictures say that they were generated.
     """
 
     avatar: str
@@ -85,6 +86,7 @@ class Wanted:
     texture: int = 512
     look: Look = field(default_factory=Look)
     force: bool = False
+    marking: Marking = field(default_factory=Marking)
 
 
 def export_avatar(
@@ -109,8 +111,9 @@ def export_avatar(
     if wanted.format in ("mp4", "png"):
         cameras = cameras_for(wanted.look, source, rest, driver, len(motion), motion.fps)
         return film(
-            source, motion, cameras, motion.fps, wanted.look, output, stamp, wanted.force, progress
-        )
+            source, motion, cameras, motion.fps, wanted.look, output, stamp, wanted.force,
+            progress, marking=wanted.marking,
+        )  # fmt: skip
     progress(0.1, f"{source.name}: {len(motion)} frames")
     with whole(output, wanted.force) as fresh:
         write = {

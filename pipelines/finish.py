@@ -166,6 +166,16 @@ def _costs(planner: Planner, members: dict[str, dict[str, str]], summary: Summar
     return costs
 
 
+def _cards(workspace: Workspace, members: dict[str, dict[str, str]], summary: Summary) -> None:
+    """Model cards of priors and avatars; a run does not fail for want of a card."""
+    from pipelines.cards import write_cards
+
+    try:
+        write_cards(workspace, members)
+    except (HeadworksError, OSError) as error:
+        summary.notes.append(f"model cards were not written: {error}")
+
+
 def finish(
     workspace: Workspace,
     planner: Planner,
@@ -178,6 +188,7 @@ def finish(
     remove_leftovers(workspace, planner)
     members = write_indexes(workspace, planner, None if options.only else decisions)
     publish_report(workspace, planner, members, summary)
+    _cards(workspace, members, summary)
     if options.only:
         return
     if options.overrides:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from headworks.errors import HeadworksError
 from pipelines.files import remove
-from pipelines.stamp import Stamp, stamp_file
+from pipelines.marking import Marking
+from pipelines.stamp import Stamp
 
 if TYPE_CHECKING:
     from headworks.cameras import Camera
@@ -150,6 +151,7 @@ def film(
     force: bool,
     progress: Progress,
     beside: Sequence[NDArray[np.uint8]] | None = None,
+    marking: Marking | None = None,
 ) -> list[str]:
     """Write a video (.mp4), a picture (.png) or a folder of numbered pictures, whole or not at all.
 
@@ -157,6 +159,7 @@ def film(
         performance: in the avatar's coefficients. cameras: one per frame. look: background.
         stamp: written into every file. force: replace what is there. progress: fraction, message.
         beside: uint8 [H, W, 3] shown to the left of each frame, in its size.
+        marking: how the files say that they were generated; None: credentials alone.
 
     Returns:
         Lines that say what was written.
@@ -177,19 +180,21 @@ def film(
     size = cameras[0].width, cameras[0].height
     backdrop = None if transparent else _backdrop(look.background, size)
     frames = _pictures(shown(source.avatar, performance, cameras), backdrop, beside)
-    counted = _counted(frames, len(cameras), progress)
+    marking = marking or Marking()
+    finish, said = marking.finisher(stamp)
+    counted = _counted(marking.pictures(frames, stamp), len(cameras), progress)
     with whole(output, force) as fresh:
         if kind == ".mp4":
             write_mp4(fresh, counted, fps)
-            stamp_file(fresh, stamp)
-            return [f"wrote {output}: {len(cameras)} frames, {fps:g} per second"]
+            finish(fresh, output.name)
+            return [f"wrote {output}: {len(cameras)} frames, {fps:g} per second", *said]
         if kind == "":
             fresh.mkdir()
         for number, picture in enumerate(counted):
             file = fresh if kind == ".png" else fresh / f"{number:05d}.png"
             save_png(file, picture)
-            stamp_file(file, stamp)
-    return [f"wrote {output}" + ("" if kind else f": {len(cameras)} pictures")]
+            finish(file, output.name if kind else file.name)
+    return [f"wrote {output}" + ("" if kind else f": {len(cameras)} pictures"), *said]
 
 
 def _pictures(
