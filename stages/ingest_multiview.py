@@ -63,7 +63,7 @@ def ingest_rig(
         start += length
     picks = [[i * stride for i in range(length)] for length in lengths]
     parameters = write_parameters(recordings, picks, out, notes)
-    if len(rig.plates) >= len(names):
+    if all(name in rig.plates for name in names):
         _write_plates(rig, cameras, crops, size, out)
     described = [
         {"name": name, "width": size, "height": size, "viewmat": cameras[name].viewmat.tolist(),

@@ -133,8 +133,8 @@ def write_parameters(
     import numpy as np
 
     from headworks.artifacts import write_arrays
-    from headworks.formats.clip_folders import PARAMETER_FILE
-    from headworks.formats.foreign import read_npz
+    from headworks.errors import CaptureError
+    from headworks.formats import clip_folders
     from headworks.formats.vhap import PARAMETERS, read_parameters
 
     if not all(r.parameters for r in recordings):
@@ -142,11 +142,10 @@ def write_parameters(
     rows: dict[str, list[NDArray[Any]]] = {}
     offset: NDArray[Any] | None = None
     for recording, kept in zip(recordings, picks):
-        if recording.parameters[0].name == PARAMETER_FILE:
-            stored = read_npz(recording.parameters[0])
+        if recording.parameters[0].name == clip_folders.PARAMETER_FILE:
+            known, stored = clip_folders.read_parameters(recording.parameters[0])
             (source,) = recording.sources.values()
-            where = {int(n): i for i, n in enumerate(stored.pop("frames"))}
-            stored.pop("K", None)
+            where = {n: i for i, n in enumerate(known)}
             for name, array in stored.items():
                 blank = np.full(array.shape[1:], np.nan)
                 numbers = [source.frames[i] for i in kept]
@@ -161,6 +160,13 @@ def write_parameters(
             offset = arrays["static_offset"][0] if "static_offset" in arrays else offset
             for name in PARAMETERS:
                 rows.setdefault(name, []).append(arrays[name].reshape(-1))
+    times = sum(map(len, picks))
+    for name, found in rows.items():
+        if len(found) != times or len({row.shape for row in found}) > 1:
+            raise CaptureError(
+                f"{recordings[0].parameters[0].parent}: head parameters {name} are not there, or "
+                "not of one length, in all frames; take them all out, or make them alike"
+            )
     out_arrays = {n: np.stack(v).astype(np.float32) for n, v in rows.items()}
     if offset is not None:
         out_arrays["static_offset"] = offset

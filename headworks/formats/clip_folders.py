@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headworks.cameras import Camera, intrinsics
 from headworks.errors import CaptureError
-from headworks.formats.foreign import MOST_FRAMES, kept_inside, picture_size, read_object
+from headworks.formats.foreign import MOST_FRAMES, kept_inside, picture_size, read_npz, read_object
 from headworks.formats.media import PHOTO_SUFFIXES
 from headworks.formats.rig import SPLITS, USUAL_FPS, Recording, Rig, Source
 
@@ -24,7 +26,7 @@ SPLIT_FILE = "splits.json"
 PARAMETER_FILE = "parameters.npz"
 CAMERA = "0"
 
-_NUMBERED = re.compile(r"(.*?)([0-9]{1,12})")
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,9})")
 _VFHQ = re.compile(r"Clip\+(.+)\+P([0-9]+)\+C[0-9]+\+F[0-9]+-[0-9]+")
 _LEAST = 10
 """Fewer numbered pictures than this are photos, unless the layout is asked for."""
@@ -109,7 +111,11 @@ def read_clips(folders: list[Path], name: str) -> Rig:
                     f"{second}: {b[0]} x {b[1]} pixels, {first} has {a[0]} x {a[1]}; the frames "
                     "of a person's clips must have one size"
                 )
-        beside = [p for n in (SPLIT_FILE, PARAMETER_FILE) if (p := folder / n).is_file()]
+        beside = [
+            kept_inside(folder, p)
+            for n in (SPLIT_FILE, PARAMETER_FILE)
+            if (p := folder / n).is_file()
+        ]
         parameters = tuple(p for p in beside if p.name == PARAMETER_FILE)
         split = _split(folder / SPLIT_FILE, order)
         source = Source(tuple(paths), frames=tuple(order), split=split)
@@ -121,6 +127,26 @@ def read_clips(folders: list[Path], name: str) -> Rig:
     note = f"frame rate not stated: times are given at {USUAL_FPS:g} per second"
     return Rig(NAME, name, {CAMERA: camera}, recordings, calibrated=False, files=tuple(files),
                notes=(note,))  # fmt: skip
+
+
+def read_parameters(path: Path) -> tuple[list[int], dict[str, NDArray[Any]]]:
+    """Numbers of the frames that a tracker knew, and what it found, an array per name.
+
+    Raises:
+        CaptureError: no frame numbers, or an array of another length.
+    """
+    arrays = read_npz(path)
+    frames = arrays.pop("frames", np.zeros((0, 0)))
+    arrays.pop("K", None)
+    if frames.ndim != 1 or frames.dtype.kind not in "iu":
+        raise CaptureError(f"{path}: no whole numbers `frames`, which say where each row belongs")
+    for name, array in arrays.items():
+        if array.ndim < 1 or len(array) != len(frames) or array.dtype.kind not in "iuf":
+            raise CaptureError(
+                f"{path}: {name} is {array.dtype} {array.shape}, expected numbers for "
+                f"{len(frames)} frames"
+            )
+    return frames.tolist(), arrays
 
 
 def _split(path: Path, order: list[int]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from headworks.errors import CaptureError, HeadworksError
 from headworks.formats.clip_folders import PARAMETER_FILE, SPLIT_FILE
-from headworks.formats.foreign import read_object
+from headworks.formats.foreign import MOST_FRAMES, read_object
 from headworks.formats.rig import SPLITS
 
 NAME = "gagavatar-track"
@@ -77,6 +77,9 @@ def videos(folder: Path) -> dict[str, dict[int, str]]:
     """
     found: dict[str, dict[int, str]] = {}
     with _opened(folder) as transaction:
+        count = int(transaction.stat()["entries"])
+        if count > MOST_FRAMES:
+            raise CaptureError(f"{folder / 'img_lmdb'}: {count} pictures; at most {MOST_FRAMES}")
         for key in transaction.cursor().iternext(keys=True, values=False):
             text = bytes(key).decode("ascii", "replace")
             match = _KEY.fullmatch(text)

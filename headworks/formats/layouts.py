@@ -200,7 +200,9 @@ def check_pictures(rig: Rig) -> None:
                         f"{camera.width} x {camera.height}"
                     )
         for path in recording.parameters:
-            if path.name != clip_folders.PARAMETER_FILE:
+            if path.name == clip_folders.PARAMETER_FILE:
+                clip_folders.read_parameters(path)
+            else:
                 vhap.read_parameters(path)
 
 

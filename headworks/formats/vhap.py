@@ -22,6 +22,7 @@ from headworks.errors import CaptureError
 from headworks.formats.foreign import (
     MOST_FRAMES,
     inside,
+    kept_inside,
     numbers,
     picture_size,
     read_npz,
@@ -106,6 +107,7 @@ def read_vhap(folder: Path) -> Rig:
     entries: dict[tuple[int, str], _Entry] = {}
     notes: list[str] = []
     for split, path in files.items():
+        kept_inside(folder, path)
         for entry in _entries(path, split, folder, root):
             known = entries.setdefault((entry.step, entry.camera), entry)
             if known is not entry and known.split == entry.split:
@@ -127,8 +129,9 @@ def read_vhap(folder: Path) -> Rig:
         raise CaptureError(f"{folder}: no camera is in every sequence")
     named = [p for r in recordings.values() for s in r.sources.values() for p in s.files + s.masks]
     named += [p for r in recordings.values() for p in r.parameters]
-    beside = [p for p in (folder / UNION_MARK, folder / "sequences_test.txt",
-                          folder / "canonical_flame_param.npz") if p.is_file()]  # fmt: skip
+    beside = [kept_inside(folder, p)
+              for p in (folder / UNION_MARK, folder / "sequences_test.txt",
+                        folder / "canonical_flame_param.npz") if p.is_file()]  # fmt: skip
     return Rig(
         NAME, folder.resolve().name, kept, recordings, calibrated=len(kept) > 1,
         files=(*files.values(), *beside, *named), notes=tuple(notes),
@@ -154,7 +157,7 @@ def _entry(frame: Any, where: str, split: str, folder: Path, root: Path) -> _Ent
     missing = [key for key in wanted if key not in frame]
     if missing:
         raise CaptureError(f"{where}: no {', '.join(missing)}; expected VHAP's export")
-    step = whole(frame["timestep_index"], 0, 10**12, f"{where}: timestep_index")
+    step = whole(frame["timestep_index"], 0, 2**31 - 1, f"{where}: timestep_index")
     order = whole(frame["camera_index"], 0, 10**6, f"{where}: camera_index")
     file = _named(root, folder, frame["file_path"], where)
     mask = frame.get("fg_mask_path")
