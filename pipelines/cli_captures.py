@@ -38,11 +38,13 @@ def export_capture(
     """
     from headworks.formats.capture_export import export_nersemble, export_vhap, open_capture
     from pipelines.avatars import published_stamp
+    from pipelines.showing import whole
     from pipelines.stamp import stamp_beside
 
     workspace = workspace_here()
     if output.exists():
         raise HeadworksError(f"{output}: is there already; choose another place")
+    output.parent.mkdir(parents=True, exist_ok=True)
     stamps = {"ingest": published_stamp(workspace, "ingest", subject)}
     folders: dict[str, Path | None] = {"matting": None, "tracking": None}
     missing: list[str] = []
@@ -55,10 +57,11 @@ def export_capture(
     known = open_capture(
         workspace.layout.artifact("ingest", subject), folders["matting"], folders["tracking"]
     )
-    if layout == "vhap":
-        lines = export_vhap(known, subject, output, not keep_principal_point)
-    else:
-        lines = export_nersemble(known, output, participant)
+    with whole(output, False) as fresh:
+        if layout == "vhap":
+            lines = export_vhap(known, subject, fresh, not keep_principal_point)
+        else:
+            lines = export_nersemble(known, fresh, participant)
     stamp = {f"{stage}_{k}": v for stage, told in stamps.items() for k, v in told.items()}
     stamp_beside(output, {**stamps["ingest"], **stamp, "subject": subject})
     lines = [*missing, *lines]

@@ -147,9 +147,7 @@ def export_vhap(
         Lines for people: what was written, what could not be.
     """
     folder.mkdir(parents=True)
-    names = {s: _plain(s) for s in known.runs}
-    if len(set(names.values())) < len(names):
-        names = {s: f"{i:02d}_{_plain(s)}" for i, s in enumerate(known.runs)}
+    names = _names(known)
     writer = VhapWriter(folder, _plain(name), known.cameras, tuple(names.values()), centred)
     cameras = list(known.cameras)
     times = known.rgb.shape[0]
@@ -237,15 +235,16 @@ def export_nersemble(
         lines.append("intrinsics per camera, as NeRSemble's benchmark: others' readers take one")
     fps = float(known.meta["fps"] or USUAL_FPS)
     total = len(known.runs) * len(cameras)
+    names = _names(known)
     for k, (sequence, run) in enumerate(known.runs.items()):
         for c, name in enumerate(known.cameras):
             for mattes in [False, True] if known.alpha is not None else [False]:
                 pictures = _pictures(known, run, c, cameras[name], mattes, canvas is not None)
                 nersemble.write_recording(
-                    own, _plain(sequence), serials[name], pictures, fps, alpha=mattes
+                    own, names[sequence], serials[name], pictures, fps, alpha=mattes
                 )
             progress((k * len(cameras) + c + 1) / total, f"{sequence}, camera {name}")
-    nersemble.write_metadata(folder, {participant: (False, [_plain(s) for s in known.runs])})
+    nersemble.write_metadata(folder, {participant: (False, names.values())})
     if known.meta["fps"] is None:
         lines.append(f"the capture states no frame rate: written at {USUAL_FPS:.1f}")
     lines.append(f"{len(cameras)} cameras, {first.width} x {first.height}, {fps:.4g} fps")
@@ -296,6 +295,14 @@ def _pictures(
         bottom, right = min(y + side, camera.height), min(x + side, camera.width)
         canvas[top:bottom, left:right] = placed[top - y : bottom - y, left - x : right - x]
         yield canvas
+
+
+def _names(known: Known) -> dict[str, str]:
+    """Sequences by names that folders may have, all different."""
+    names = {s: _plain(s) for s in known.runs}
+    if len(set(names.values())) < len(names):
+        names = {s: f"{i:02d}_{_plain(s)}" for i, s in enumerate(known.runs)}
+    return names
 
 
 def _plain(name: str) -> str:

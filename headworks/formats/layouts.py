@@ -11,7 +11,7 @@ from pathlib import Path
 from headworks.errors import CaptureError
 from headworks.formats import clip_folders, gagavatar_track, nersemble, tsinghua, vhap
 from headworks.formats.foreign import kept_inside, picture_size, read_object
-from headworks.formats.rig import Recording, Rig, Source
+from headworks.formats.rig import Recording, Rig, Source, set_apart
 
 LAYOUTS = (nersemble.NAME, vhap.NAME, tsinghua.NAME, gagavatar_track.NAME, clip_folders.NAME)
 """Names, in the order in which they are looked for."""
@@ -273,11 +273,11 @@ def nersemble_rig(person: nersemble.Participant) -> Rig:
         )
         for name, q in person.sequences.items()
     }
+    apart = set_apart(everywhere, nersemble.CORNERS) | set_apart(recordings, (nersemble.FREE,))
     if nersemble.FREE not in recordings:
         notes.append("no sequence FREE: only the held-out cameras are test frames")
     return Rig(
         nersemble.NAME, person.name, {s: person.cameras[s] for s in everywhere}, recordings,
-        colour=person.colour, plates=person.plates,
-        held_out=frozenset({*nersemble.CORNERS, nersemble.FREE}), files=person.files,
+        colour=person.colour, plates=person.plates, held_out=apart, files=person.files,
         notes=tuple(notes),
     )  # fmt: skip

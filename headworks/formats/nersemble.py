@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from headworks.cameras import Camera
 from headworks.errors import CaptureError
+from headworks.formats.foreign import read_object, whole
 from headworks.formats.nersemble_colour import checked
 
 NAME = "nersemble"
@@ -52,6 +53,7 @@ _VIDEO = re.compile(r"cam_([0-9]+)\.mp4")
 _PLATE = re.compile(r"image_([0-9]+)\.(?:jpg|png)")
 _SEQUENCE = re.compile(r"(?:EXP|EMO|SEN|FREE|HAIR|GLASSES)[A-Za-z0-9+_-]*")
 _SAME_SCALE = 0.01
+_MOST_SIDE = 20_000
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,11 @@ def read_cameras(path: Path) -> dict[str, Camera]:
     Raises:
         CaptureError: unreadable, incomplete, or not a rigid motion.
     """
-    body = _json(path)
-    width, height = int(body.get("width") or FULL_SIZE[0]), int(body.get("height") or FULL_SIZE[1])
+    body = read_object(path)
+    width, height = (
+        whole(body.get(side) or usual, 1, _MOST_SIDE, f"{path}: {side}")
+        for side, usual in zip(("width", "height"), FULL_SIZE)
+    )
     poses, intrinsics = body.get("world_2_cam"), body.get("intrinsics")
     if not isinstance(poses, dict) or not poses or intrinsics is None:
         raise CaptureError(f"{path}: expected the keys world_2_cam and intrinsics")
@@ -197,16 +202,6 @@ def scaled_camera(camera: Camera, width: int, height: int, where: str = "video")
     return camera.resized(width, height)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        body = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CaptureError(f"{path}: not readable ({error}); copy the data set again") from None
-    if not isinstance(body, dict):
-        raise CaptureError(f"{path}: expected a JSON object, got {type(body).__name__}")
-    return body
-
-
 def _recordings(
     folder: Path, name: str, serials: set[str]
 ) -> tuple[dict[str, Sequence], dict[str, Path]]:
@@ -238,7 +233,7 @@ def _colours(
 ) -> tuple[dict[str, NDArray[np.float64]], list[Path]]:
     path = cameras_file.parent / _COLOURS
     if path.is_file():
-        body = _json(path)
+        body = read_object(path)
         # Per camera the matrix itself, or an object that holds it.
         rows = {s: v.get("ccm", v.get("CCM")) if isinstance(v, dict) else v
                 for s, v in body.items() if s in cameras}  # fmt: skip
@@ -254,7 +249,8 @@ def _colours(
                 if affine.shape != (3, 4):
                     raise CaptureError(f"{file}: expected a 3 x 4 affine, got {affine.shape}")
                 # rgb' = rgb . A[:, :3] + A[:, 3]
-                colours[file.stem] = np.concatenate([affine[:, :3], affine[:, 3:].T])
+                rows = np.concatenate([affine[:, :3], affine[:, 3:].T])
+                colours[file.stem] = checked(rows, str(file))
                 files.append(file)
         if colours:
             break

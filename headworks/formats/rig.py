@@ -151,6 +151,13 @@ def _matte(
     return np.where(grey < low, 0, np.where(grey > high, 255, grey)).astype(np.uint8)
 
 
+def set_apart(names: Iterable[str], usual: Iterable[str]) -> frozenset[str]:
+    """Those of the usual names that are there; none where nothing else would be left."""
+    there = frozenset(names)
+    apart = there & frozenset(usual)
+    return apart if apart != there else frozenset()
+
+
 def completed(
     found: Mapping[int, Mapping[str, object]], where: Path | str, notes: list[str]
 ) -> tuple[list[int], list[str]]:

@@ -17,7 +17,7 @@ from headworks.cameras import Camera
 from headworks.errors import CaptureError
 from headworks.formats.foreign import MOST_FRAMES, kept_inside, numbers, picture_size, read_npz
 from headworks.formats.nersemble import CORNERS
-from headworks.formats.rig import Recording, Rig, Source, completed
+from headworks.formats.rig import Recording, Rig, Source, completed, set_apart
 
 NAME = "multiview-3dmm"
 _IMAGE = re.compile(r"image_([A-Za-z0-9]+)\.(?:jpg|jpeg|png)")
@@ -72,7 +72,7 @@ def read_tsinghua(folder: Path) -> Rig:
     name = folder.resolve().name
     return Rig(
         NAME, name, cameras, {name: Recording(name, sources)}, plates=plates,
-        held_out=frozenset(CORNERS), calibrated=len(cameras) > 1, notes=tuple(notes),
+        held_out=set_apart(cameras, CORNERS), calibrated=len(cameras) > 1, notes=tuple(notes),
         files=(*camera_files, *pictures, *plates.values()),
     )  # fmt: skip
 
