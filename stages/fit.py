@@ -133,6 +133,9 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
 def training_views(head: HeadModel, tracking: Tracking, ingest: Path, matting: Path) -> Views:
     """The pictures of split "train" whose tracking is valid.
 
+    Pictures that tracking does not trust at all (`Tracking.view_weights` is 0: something covers the
+    face) are left out, unless there are no others.
+
     Raises:
         ArtifactError: when there is none.
     """
@@ -149,6 +152,9 @@ def training_views(head: HeadModel, tracking: Tracking, ingest: Path, matting: P
         raise ArtifactError(
             f"{ingest}: no training frame was tracked; look at the flags in tracking.parquet"
         )
+    trust = tracking.view_weights
+    if trust is not None:
+        pairs = [(t, c) for t, c in pairs if trust[t, c] > 0] or pairs
     rgb = open_arrays(ingest / "frames.zarr")["rgb"]
     alpha = open_arrays(matting / "mattes.zarr")["alpha"]
     return make_views(
