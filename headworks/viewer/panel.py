@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -38,7 +39,8 @@ class Panel:
         first = self._studio.actors[0]
         method = f"{first.avatar.method.replace('_', ' ')}, {first.avatar.setting}"
         self.handles["about"] = gui.add_markdown(
-            f"**{first.name}** ({method}). Synthetic media: generated pictures, no recording."
+            f"**{_plain(first.name)}** ({_plain(method)}). "
+            "Synthetic media: generated pictures, no recording."
         )
         tabs = gui.add_tab_group()
         with tabs.add_tab("Face"):
@@ -104,15 +106,14 @@ class Panel:
     def take(self, pose: str) -> None:
         """Set the sliders to a named expression, the head as it is; Neutral brings all to rest."""
         actor = self._studio.actors[0]
-        names = actor.avatar.head.expression_names
-        wanted = dict(zip(names, actor.poses[pose].tolist(), strict=False))
-        changes = {
-            key: wanted[key[1]] if key[0] == "all" else 0.0
-            for key in self.sliders
-            if key[0] in ("face", "jaw", "all") or pose == "Neutral"
-        }
+        wanted, changes = actor.poses[pose], {}
+        for key in self.sliders:
+            if key[0] in ("face", "jaw", "all") or pose == "Neutral":
+                place, factor = actor.controls[key]["parts"][0][:2]
+                changes[key] = 0.0 if key[0] == "face" else float(wanted[place]) / factor
         for key, value in changes.items():
-            self.sliders[key].value = value
+            angle = actor.controls[key]["unit"] == "angle"
+            self.sliders[key].value = value * (180 / math.pi if angle else 1.0)
         self._set(changes)
 
     def _motion(self) -> None:
@@ -224,6 +225,11 @@ class Panel:
         bar = gui.add_progress_bar(0.0, visible=False)
         record.on_click(lambda event: self._record(event.client, bar))
         self.handles |= {"record": record, "bar": bar}
+
+
+def _plain(text: str) -> str:
+    """Text for Markdown that shows as it is: viser renders HTML in it, scripts included."""
+    return re.sub(r"[^\w .,-]", lambda found: f"&#{ord(found[0])};", text)
 
 
 def _field(name: str, read: Callable[[Any], Any]) -> Callable[[Any], Callable[[State], State]]:

@@ -112,12 +112,17 @@ class Viewer:
         if view is None:
             return
         state = self.loop.state
-        path = _next_name(self._folder)
         bar.visible = True
         try:
-            # The panel stays alive; pictures wait until the film is done.
+            # The panel stays alive; pictures, and other films, wait until the film is done.
             with self.loop.drawing:
-                film(self.studio, state, view, path, self._centre, _percent(bar))
+                path = _next_name(self._folder)
+                fresh = path.with_name(f".{path.name}")
+                try:
+                    film(self.studio, state, view, fresh, self._centre, _percent(bar))
+                    fresh.rename(path)
+                finally:
+                    fresh.unlink(missing_ok=True)
         finally:
             bar.visible = False
         self._recorded(path)

@@ -134,13 +134,12 @@ def camera_of(view: View, width: int, height: int) -> Camera:
 
     Its field of view is that of the shorter side: half a window shows the whole head, smaller.
     """
+    focal = min(width, height) / 2 / np.tan(view.fov / 2)
     turn = quat_to_matrix(torch.tensor(view.wxyz, dtype=torch.float64)).numpy()
     viewmat = np.eye(4)
     viewmat[:3, :3] = turn.T
     viewmat[:3, 3] = -turn.T @ np.asarray(view.position)
-    return Camera(
-        viewmat, intrinsics(height / 2 / np.tan(view.fov / 2), width, height), width, height
-    )
+    return Camera(viewmat, intrinsics(focal, width, height), width, height)
 
 
 def write_on(picture: Picture, text: str, below: bool = False) -> None:
