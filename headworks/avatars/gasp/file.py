@@ -42,7 +42,7 @@ def load_prior(path: Path) -> tuple[GaussianPrior, Binding]:
         template = LocalGaussians(*(tensors[f"template.{k}"] for k in LocalGaussians._fields))
         prior = GaussianPrior(template, len(tensors["codes"]), **shape, rng_seed=0)
         prior.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{path}: not a readable GASP prior ({error})") from None
     torch.nn.Module.eval(prior)
     return prior, binding
