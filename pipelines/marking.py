@@ -139,7 +139,7 @@ def frames_of(path: Path, most: int = _FRAMES) -> list[NDArray[np.uint8]]:
                 stream = container.streams.video[0]
                 step = max(1, stream.frames // most)
                 return [
-                    frame.to_ndarray(format="rgb24")
+                    np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                     for number, frame in enumerate(container.decode(stream))
                     if number % step == 0 and number // step < most
                 ]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headworks.errors import HeadworksError
 from headworks.marking.keys import Identity
@@ -126,9 +127,11 @@ def read(path: Path, kind: str | None = None) -> Credentials | None:
         raise HeadworksError(f"{path}: its credentials cannot be read ({error})") from None
     active = store["manifests"][store["active_manifest"]]
     assertions = {a["label"]: a["data"] for a in active.get("assertions", ())}
-    actions = next((d for n, d in assertions.items() if n.startswith("c2pa.actions")), {})
-    first = next(iter(actions.get("actions", ())), {})
-    agent = next(iter(active.get("claim_generator_info", ())), {})
+    actions: dict[str, Any] = next(
+        (d for n, d in assertions.items() if n.startswith("c2pa.actions")), {}
+    )
+    first: dict[str, Any] = next(iter(actions.get("actions", ())), {})
+    agent: dict[str, Any] = next(iter(active.get("claim_generator_info", ())), {})
     failures = (
         entry["code"]
         for entry in store.get("validation_status", ())

@@ -31,11 +31,12 @@ MIN_SIDE = 128
 TARGET_PSNR = 39.0
 FALSE_ALARM = 1e-6
 """Chance that the strength test alone takes an unmarked picture for a marked one; the checksum
-must fit besides (16 of 65536 tries)."""
+must fit besides (64 of 65536 tries)."""
 PUBLIC_KEY = "headworks"
 
-_SIDE, _LOW, _HIGH = 256, 10, 80
-_DOUBTFUL = 4
+_SIDE, _LOW, _HIGH = 256, 10, 90
+_DOUBTFUL = 6
+_FLAT, _BUSY = 0.75, 1.15
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -125,11 +126,22 @@ def embed(
         marked = frame.copy()
         rgb = frame[..., :3].astype(np.float32)
         # White cannot get whiter: the whole is drawn in by as much as the mark would overflow.
-        span = np.abs(mark)[..., None]
+        added = mark * _hidden(rgb @ _LUMA)
+        span = np.abs(added)[..., None]
         marked[..., :3] = np.clip(
-            np.clip(rgb, 0.5 * span, 255 - 0.5 * span) + mark[..., None], 0, 255
+            np.clip(rgb, 0.5 * span, 255 - 0.5 * span) + added[..., None], 0, 255
         ).round()
         yield marked
+
+
+def _hidden(luma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How strong a mark may be around a pixel: flat places show it, texture hides it."""
+    import cv2
+
+    side = max(5, min(luma.shape) // 32 | 1)
+    mean = cv2.blur(luma, (side, side))
+    spread = np.sqrt(np.maximum(cv2.blur(luma**2, (side, side)) - mean**2, 0))
+    return np.asarray(_FLAT + (_BUSY - _FLAT) * spread / (spread + 8.0), np.float32)
 
 
 def _strength(psnr: float) -> float:
@@ -175,12 +187,13 @@ def statistics(frames: Iterable[NDArray[np.uint8]], key: str = PUBLIC_KEY) -> ND
     from scipy.fft import dctn
     from scipy.ndimage import gaussian_filter, uniform_filter
 
-    total, count = np.zeros((_SIDE, _SIDE), np.float64), 0
+    total: NDArray[np.float64] = np.zeros((_SIDE, _SIDE))
+    count = 0
     for frame in frames:
-        rgb = frame[..., :3].astype(np.float32)
+        rgb: NDArray[np.float32] = frame[..., :3].astype(np.float32)
         if frame.shape[-1] == 4:
             alpha = frame[..., 3:].astype(np.float32) / 255
-            rgb = rgb * alpha + 255 * (1 - alpha)
+            rgb = (rgb * alpha + 255 * (1 - alpha)).astype(np.float32)
         shrinks = min(frame.shape[:2]) > _SIDE
         how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
         total += cv2.resize(rgb @ _LUMA, (_SIDE, _SIDE), interpolation=how)
