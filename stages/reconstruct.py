@@ -104,7 +104,8 @@ def run(inputs: Inputs, params: ReconstructParams, out: Path, context: Context) 
     backend = _backend(params)
     dense_steps: list[int] = []
     if backend != "none":
-        at = np.linspace(0, len(steps) - 1, min(params.dense_steps, len(steps)) + 2)[1:-1]
+        count = min(params.dense_steps, len(steps))
+        at = (np.arange(count) + 0.5) * len(steps) / count - 0.5
         dense_steps = [steps[int(i)] for i in np.rint(at)]
     clouds = [sparse]
     for n, t in enumerate(dense_steps):

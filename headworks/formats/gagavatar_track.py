@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,22 +141,29 @@ def _splits(folder: Path, keys: Mapping[int, str]) -> dict[str, list[int]]:
 
 def _records(folder: Path) -> dict[str, Any]:
     """What the tracker found, key -> record; smoothed where there is that, empty where nothing."""
-    from headworks.heads.importers.unpickle import read_pickle
-
     for name in ("smoothed.pkl", "optim.pkl"):
         path = folder / name
         if not path.is_file():
             continue
-        if path.stat().st_size > _MOST_PICKLE:
+        stat = path.stat()
+        if stat.st_size > _MOST_PICKLE:
             raise CaptureError(f"{path}: larger than {_MOST_PICKLE >> 30} GiB; give less at once")
-        try:
-            body = read_pickle(path)
-        except HeadworksError as error:
-            raise CaptureError(str(error)) from None
-        if not isinstance(body, dict):
-            raise CaptureError(f"{path}: expected a dictionary of records")
-        return body
+        return _unpickled(path, stat.st_mtime_ns, stat.st_size)
     return {}
+
+
+@lru_cache(1)
+def _unpickled(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """Records of a file as it is now: every video of the data asks for them."""
+    from headworks.heads.importers.unpickle import read_pickle
+
+    try:
+        body = read_pickle(path)
+    except HeadworksError as error:
+        raise CaptureError(str(error)) from None
+    if not isinstance(body, dict):
+        raise CaptureError(f"{path}: expected a dictionary of records")
+    return body
 
 
 def _parameters(records: Mapping[str, Any], keys: Mapping[int, str]) -> dict[str, NDArray[Any]]:
