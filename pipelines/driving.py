@@ -81,8 +81,8 @@ def drive(
     )  # fmt: skip
 
 
-def frame_range(text: str, count: int) -> slice:
-    """`FIRST:END` as a slice of `count` frames.
+def frame_range(text: str, count: int, option: str = "--frames") -> slice:
+    """`FIRST:END`, or the number of one frame, as a slice of `count` frames.
 
     Raises:
         HeadworksError: not of that form, or no frame is left.
@@ -93,9 +93,9 @@ def frame_range(text: str, count: int) -> slice:
         if text and not colon:
             rows = slice(int(first), int(first) + 1 or None)
     except ValueError:
-        raise HeadworksError(f"--frames {text}: expected FIRST:END, as in 0:100") from None
+        raise HeadworksError(f"{option} {text}: expected FIRST:END, as in 0:100") from None
     if not len(range(count)[rows]):
-        raise HeadworksError(f"--frames {text}: leaves none of the {count} frames")
+        raise HeadworksError(f"{option} {text}: leaves none of the {count} frames")
     return rows
 
 

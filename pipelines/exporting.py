@@ -159,9 +159,8 @@ def _motion(
         values = named_expression(source, wanted.expression)
         return still(head, identity, values, home, "expression"), home, None
     driver = find_driver(workspace, subject, source)
-    rows = frame_range(
-        wanted.frames or ("0" if wanted.format in STILL else ""), len(driver.performance)
-    )
+    frames = wanted.frames or ("0" if wanted.format in STILL else "")
+    rows = frame_range(frames, len(driver.performance), "--frame")
     # Splats and pictures of a frame lie in the world of the capture; what is played on a stage of
     # its own stands upright at the origin.
     target = home if wanted.format in ("glb", "web") else rest

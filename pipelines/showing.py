@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 COLOURS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5)}
 TRANSPARENT = "transparent"
 _ORBIT_S = 6.0
+_WRITTEN = re.compile(r"\d{5}\.png|point_cloud|note\.json|.*\.headworks\.json")
+"""What stands in the folders that `drive` and `export` write."""
 Progress = Callable[[float, str], None]
 
 
@@ -236,10 +239,13 @@ def whole(output: Path, force: bool) -> Iterator[Path]:
     """A place to write to that becomes the output when all went well, and vanishes when not.
 
     Raises:
-        HeadworksError: the output is there already, or its folder is not.
+        HeadworksError: the output is there already, or its folder is not; or what is there is a
+            folder with other things in it, which are never replaced.
     """
     if output.exists() and not force:
         raise HeadworksError(f"{output}: is there already; choose another place, or --force")
+    if output.is_dir() and not all(_WRITTEN.fullmatch(e.name) for e in output.iterdir()):
+        raise HeadworksError(f"{output}: a folder with other things in it; choose another place")
     parent = output.parent
     if not parent.is_dir():
         raise HeadworksError(f"{parent}: no such folder; make it first")
