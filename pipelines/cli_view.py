@@ -33,7 +33,7 @@ def view(
     Args:
         avatars: subjects (their fits), STAGE/SUBJECT, or avatar.safetensors files.
         by: what moves them besides their own captures: subjects, curves, clips, script:NAME.
-        prior: a prior's folder or file: sliders along its principal latent directions.
+        prior: a prior's folder or file: sliders along its latent directions.
         port: where to listen; the next free one if it is in use.
         height: pixels of the picture.
         films: folder for recordings.

@@ -13,6 +13,10 @@ from pipelines.stamp import stamp_file
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from headworks.avatars.gasp.decoder import GaussianPrior
     from headworks.viewer import Actor, Latents, Viewer
 
 SCRIPT = {"seconds": 8.0, "fps": 25.0, "seed": 1}
@@ -80,9 +84,7 @@ def _actor(
     names = [] if own is None or source.subject is None else [source.subject]
     motions = {}
     for name in [*names, *by]:
-        driver = find_driver(
-            workspace, name, source, {"seconds": 8.0, "fps": 25.0, "seed": 1}, told
-        )
+        driver = find_driver(workspace, name, source, SCRIPT, told)
         if len(driver.performance) < 2 or name in motions:
             continue
         moved = transfer(driver.performance, driver.rest, head, identity, home, Transfer())
@@ -97,4 +99,26 @@ def _latents(path: Path) -> Latents:
     from headworks.avatars.gasp.file import FILE, load_prior
     from headworks.viewer import Latents
 
-    return Latents(*load_prior(path / FILE if path.is_dir() else path))
+    file = path / FILE if path.is_dir() else path
+    prior, binding = load_prior(file)
+    return Latents(prior, binding, _named(file.resolve().parent, prior))
+
+
+def _named(folder: Path, prior: GaussianPrior) -> dict[str, NDArray[np.float32]]:
+    """What the stage `directions` found among the prior's codes: label -> a step of beta 1."""
+    import json
+
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    found = folder.parent.parent / "directions" / folder.name
+    try:
+        steps = load_file(found / "directions.safetensors")
+        listed = json.loads((found / "directions.json").read_text(encoding="utf-8"))["directions"]
+        named = {str(d["label"]): steps[Path(d["file"]).stem] for d in listed}
+        start = steps["start"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return {}  # none were made, or not of this version: the principal axes remain
+    centre = prior.codes.detach().mean(0).numpy()
+    same = start.shape == centre.shape and bool(abs(start - centre).max() < 1e-5)
+    return named if same else {}  # found in another prior
