@@ -249,8 +249,8 @@ def _colours(
                 if affine.shape != (3, 4):
                     raise CaptureError(f"{file}: expected a 3 x 4 affine, got {affine.shape}")
                 # rgb' = rgb . A[:, :3] + A[:, 3]
-                rows = np.concatenate([affine[:, :3], affine[:, 3:].T])
-                colours[file.stem] = checked(rows, str(file))
+                stacked = np.concatenate([affine[:, :3], affine[:, 3:].T])
+                colours[file.stem] = checked(stacked, str(file))
                 files.append(file)
         if colours:
             break
