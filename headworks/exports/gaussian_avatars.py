@@ -46,7 +46,7 @@ def bound_splats(avatar: Avatar) -> Splats:
     Raises:
         HeadworksError: the avatar's Gaussians are not carried by triangle frames.
 
-    Source: sheet section 15.4: mu' = mu + R^T (T_bary - centroid) / k.
+    Moved by: mu' = mu + R^T (T_bary - centroid) / k.
     """
     if isinstance(avatar, GaussianAvatar):
         local = avatar.local

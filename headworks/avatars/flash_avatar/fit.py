@@ -123,7 +123,7 @@ def fit_flash_avatar(
     Returns:
         The avatar and its training curve.
 
-    Source: FlashAvatar train.py; sheet section 14.
+    Source: FlashAvatar train.py.
     """
     trainer = _Trainer(head, views, setting, config, seed, progress, scratch, perceptual)
     while trainer.step < config.steps:

@@ -18,7 +18,7 @@ MOUTH_REGIONS = ("lips", "mouth_inner", "teeth", "tongue")
 def huber(pred: Tensor, target: Tensor) -> Tensor:
     """Mean of d^2 / 2 below 0.1, of 0.1 (d - 0.05) above.
 
-    Source: FlashAvatar utils/loss_utils.py; sheet section 14.
+    Source: FlashAvatar utils/loss_utils.py.
     """
     distance = (pred - target).abs()
     inner = 0.5 * distance.square()

@@ -130,7 +130,7 @@ def world_gaussians(
             or None for colours without their view-dependent part. degree: of the harmonics used.
         scale_mode: "additive" (sigma + y) or "log_mult" (sigma exp(y), the official code's).
 
-    Source: FlashAvatar src/deform_model.py and scene/gaussian_model.py; sheet section 14.
+    Source: FlashAvatar src/deform_model.py and scene/gaussian_model.py.
     """
     offset, rotation, scale = outputs.split((3, 4, 3), 1)
     turn = quat_to_matrix(carried.quats)

@@ -28,7 +28,7 @@ def encode(points: Tensor) -> Tensor:
     Returns:
         [N, 51].
 
-    Source: FlashAvatar src/deform_model.py; sheet section 14.
+    Source: FlashAvatar src/deform_model.py.
     """
     angles = points[:, None, :] * (2.0 ** torch.arange(FREQUENCIES))[:, None]
     waves = torch.stack([angles.sin(), angles.cos()], 2)
@@ -66,7 +66,7 @@ class OffsetNetwork(nn.Module):
     Layers: ENCODED + condition -> width, LAYERS x (width -> width), ReLU, -> 10, tanh. The part of
     the first layer that sees the condition is computed once, not once per Gaussian.
 
-    Source: FlashAvatar src/deform_model.py; sheet section 14.
+    Source: FlashAvatar src/deform_model.py.
     """
 
     def __init__(self, condition_size: int, width: int, seed: int, final_gain: float = 1.0) -> None:

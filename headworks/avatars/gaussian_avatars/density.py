@@ -84,7 +84,7 @@ def densify(
         largest_clone: metres; Gaussians with a larger scale are split. room: so many more
             Gaussians at most, those with the strongest gradients first. rng: places children.
 
-    Source: 3D Gaussian Splatting section 5.2; sheet section 13. Children are drawn with the local
+    Source: 3D Gaussian Splatting section 5.2. Children are drawn with the local
         scales: the official code draws with world scales, in which they nearly coincide.
     """
     hot = gradient >= threshold

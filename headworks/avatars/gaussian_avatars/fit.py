@@ -136,7 +136,7 @@ def fit_gaussian_avatars(
     Returns:
         The avatar and its training curve.
 
-    Source: GaussianAvatars (sheet section 13).
+    Source: GaussianAvatars.
     """
     trainer = _Trainer(head, views, setting, config, seed, progress, scratch)
     while trainer.step < config.steps:

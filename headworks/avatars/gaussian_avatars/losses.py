@@ -17,7 +17,7 @@ def position_loss(means: Tensor, visible: Tensor) -> Tensor:
     Args:
         means: [N, 3] local. visible: bool [N].
 
-    Source: GaussianAvatars train.py; sheet section 13.
+    Source: GaussianAvatars train.py.
     """
     if not visible.any():
         return means.sum() * 0
@@ -31,7 +31,7 @@ def scale_loss(log_scales: Tensor, visible: Tensor) -> Tensor:
     Args:
         log_scales: [N, 3] local. visible: bool [N].
 
-    Source: GaussianAvatars train.py; sheet section 13.
+    Source: GaussianAvatars train.py.
     """
     if not visible.any():
         return log_scales.sum() * 0

@@ -52,7 +52,7 @@ def initial_gaussians(head: HeadModel, sh_degree: int, seed: int) -> tuple[FaceG
     Returns:
         The Gaussians and int64 [F], the face of each.
 
-    Source: sheet section 13; GaussianAvatars scene/gaussian_model.py.
+    Source: GaussianAvatars scene/gaussian_model.py.
     """
     n = len(head.faces)
     quats = torch.zeros(n, 4)
@@ -92,7 +92,7 @@ def world_gaussians(
         binding: int64 [N], face of each. frames: of the posed mesh. centre: [3] of the camera, or
             None for the colours without their view-dependent part. degree: of the harmonics used.
 
-    Source: sheet section 3; GaussianAvatars scene/gaussian_model.py.
+    Source: GaussianAvatars scene/gaussian_model.py.
     """
     size = frames.sizes[binding, None]
     offsets = torch.einsum("nij,nj->ni", frames.rotations[binding], local.means)
