@@ -247,6 +247,14 @@ def test_curves_move_what_their_names_say() -> None:
     assert float(forward[0]) == pytest.approx(np.sin(0.3), abs=1e-5)  # to the subject's left
 
 
+def test_gaze_that_is_told_twice_turns_the_eyes_once() -> None:
+    head = load_head("procedural")
+    identity = torch.zeros(len(head.identity_basis))
+    names = ("eyeLookOutLeft", "eyeLookInRight", "leftEyeYaw")
+    performance, _ = perform(Curves(names, np.array([[0.5, 0.5, 0.25]]), 25.0), head, identity, "")
+    assert performance.pose.eyes[0, :, 1].tolist() == pytest.approx([0.25, 0.26])
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("", "no expression curves"), ("jawOpen\nmany\n", "no number"), ("{}", "no curves"),

@@ -195,8 +195,8 @@ def perform(
 ) -> tuple[Performance, list[str]]:
     """Curves as a performance of an upright head.
 
-    Gaze curves (`eyeLookInLeft`, ...) also turn the eyes; `jawOpen` turns the jaw joint of a head
-    that has no such shape.
+    Gaze curves (`eyeLookInLeft`, ...) also turn an eye that has no angles of its own; `jawOpen`
+    turns the jaw joint of a head that has no such shape.
 
     Args:
         head, identity: who performs. source: in words.
@@ -233,8 +233,9 @@ def perform(
             f"it knows {', '.join(head.expression_names[:4])}, ..."
         )
     for i, side in enumerate(("left", "right")):
-        eyes[:, i, 0] += curves.column(f"{side}EyePitch")
-        eyes[:, i, 1] += curves.column(f"{side}EyeYaw")
+        turn = np.stack([curves.column(f"{side}EyePitch"), curves.column(f"{side}EyeYaw")], 1)
+        if turn.any():  # recordings with angles have gaze curves, too: the same turn, told twice
+            eyes[:, i, :2] = turn
     neck = np.stack([curves.column(n) for n in ("headPitch", "headYaw", "headRoll")], 1)
     pose.eyes[:] = torch.from_numpy(eyes.clip(-0.8, 0.8)).float()
     pose.neck[:] = torch.from_numpy(neck).float()
