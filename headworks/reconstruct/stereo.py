@@ -79,7 +79,7 @@ def depth_maps(
         images: C of uint8 [H, W, 3]. mattes: uint8 [H, W]. cameras: in pixels of the images.
         points: [N, 3] known points (features, landmarks), metres: where the search begins.
         sources: other pictures per camera. best_of: how many of them must agree.
-        radius: of the window at full size, pixels; every second pixel is compared.
+        radius: of the window at full size, pixels; at smaller sizes it is 5, by every second pixel.
         seed: of the search. threads: cameras worked at once.
 
     Returns:
