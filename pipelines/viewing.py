@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headworks.errors import HeadworksError
 from pipelines.avatars import Source, find_avatar, find_driver, rest_of
-from pipelines.stamp import stamp_file
+from pipelines.marking import Marking, keys_of
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,11 +57,15 @@ def open_viewer(workspace: Workspace, asked: Asked, told: Callable[[str], None])
     actors = [_actor(workspace, source, asked.by, told) for source in sources]
     latents = None if asked.prior is None else _latents(asked.prior)
     stamp = dict(sources[0].stamp)
+    for number, source in enumerate(sources[1:], 2):  # a film may show any of them
+        if "digest" in source.stamp:
+            stamp[f"digest_{number}"] = source.stamp["digest"]
+    finish, said = Marking(keys=keys_of(workspace.layout)).finisher(stamp)
 
     def recorded(path: Path) -> None:
-        if stamp:
-            stamp_file(path, stamp)
-        told(f"recorded {path}")
+        finish(path, path.name)
+        for line in (f"recorded {path}", *said):
+            told(line)
 
     return Viewer(actors, latents, asked.port, asked.films, asked.height, recorded)
 
