@@ -23,6 +23,7 @@ FIT = "fit"
 SCRIPT = "script:"
 _CURVES = (".csv", ".parquet", ".json")
 _FPS = 25.0
+_SCRIPTED: dict[str, Any] = {"seconds": 8.0, "fps": _FPS, "seed": 1}
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def find_avatar(workspace: Workspace, target: str) -> Source:
 
     path = Path(target)
     file = path / FILE if path.is_dir() else path
-    unit = _unit_of(workspace, path) if file.is_file() else None
+    unit = unit_of(workspace, path) if file.is_file() else None
     if file.is_file() and unit is None:
         return Source(load_avatar_file(file), path.stem, None, read_stamp(file))
     stage, subject = unit or _split(workspace, target)
@@ -98,7 +99,7 @@ def find_avatar(workspace: Workspace, target: str) -> Source:
     return Source(load_avatar_file(folder / FILE), subject, subject, stamp)
 
 
-def _unit_of(workspace: Workspace, path: Path) -> tuple[str, str] | None:
+def unit_of(workspace: Workspace, path: Path) -> tuple[str, str] | None:
     """Stage and subject of a path below data/."""
     try:
         parts = path.resolve().relative_to(workspace.layout.data).parts
@@ -191,7 +192,7 @@ def find_driver(
     """
     path = Path(by)
     if by.startswith(SCRIPT):
-        return _script(by.removeprefix(SCRIPT), source, dict(script or {}))
+        return _script(by.removeprefix(SCRIPT), source, {**_SCRIPTED, **(script or {})})
     if by in workspace.subjects():
         return _subject(workspace, by, source, {"driver": by})
     if path.is_file() and path.suffix.lower() in _CURVES:
@@ -243,6 +244,11 @@ def _script(name: str, source: Source, script: dict[str, Any]) -> Driver:
     from headworks.driving.curves import script_performance
     from headworks.driving.performance import canonical_rest
 
+    if not (0 < script["seconds"] <= 3600 and 1 <= script["fps"] <= 240):
+        raise HeadworksError(
+            f"{SCRIPT}{name}: --seconds {script['seconds']:g} --fps {script['fps']:g}: expected up "
+            "to 3600 seconds at 1 to 240 frames per second"
+        )
     avatar = source.avatar
     performance = script_performance(avatar.head, avatar.identity, name, **script)
     stamp = {"driver": f"script:{name}", "driver_seed": str(script["seed"])}

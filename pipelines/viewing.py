@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headworks.errors import HeadworksError
-from pipelines.avatars import Source, find_avatar, find_driver, rest_of
+from pipelines.avatars import (
+    Source,
+    find_avatar,
+    find_driver,
+    published_stamp,
+    rest_of,
+    unit_of,
+)
 from pipelines.marking import Marking, keys_of
 from pipelines.workspace import Workspace
 
@@ -55,7 +62,7 @@ def open_viewer(workspace: Workspace, asked: Asked, told: Callable[[str], None])
         raise HeadworksError(f"--height {asked.height}: expected 64 to 2048 pixels")
     sources = [find_avatar(workspace, name) for name in asked.avatars]
     actors = [_actor(workspace, source, asked.by, told) for source in sources]
-    latents = None if asked.prior is None else _latents(asked.prior)
+    latents = None if asked.prior is None else _latents(workspace, asked.prior)
     stamp = dict(sources[0].stamp)
     for number, source in enumerate(sources[1:], 2):  # a film may show any of them
         if "digest" in source.stamp:
@@ -99,11 +106,14 @@ def _actor(
     return Actor(source.name, avatar, pack(calm.expression, calm.pose)[0], motions)
 
 
-def _latents(path: Path) -> Latents:
+def _latents(workspace: Workspace, path: Path) -> Latents:
     from headworks.avatars.gasp.file import FILE, load_prior
     from headworks.viewer import Latents
 
     file = path / FILE if path.is_dir() else path
+    unit = unit_of(workspace, file)
+    if unit is not None:
+        published_stamp(workspace, *unit)  # refuses what was withdrawn or touched
     prior, binding = load_prior(file)
     return Latents(prior, binding, _named(file.resolve().parent, prior))
 
