@@ -259,24 +259,6 @@ def _gaze(name: str, values: Array, eyes: Array) -> bool:
     return False
 
 
-def curves_of(performance: Performance) -> Curves:
-    """A performance as curves: expressions by name, head angles from the neck and root.
-
-    Small turns only: pitch, yaw and roll are the components of the head's rotation vector.
-    """
-    from headworks.geometry import matrix_to_axis_angle
-
-    rotations, _ = performance.head_motion()
-    neck = matrix_to_axis_angle(rotations)
-    eyes = performance.pose.eyes
-    angles = torch.stack(
-        [neck[:, 0], neck[:, 1], neck[:, 2], eyes[:, 0, 0], eyes[:, 0, 1], eyes[:, 1, 0],
-         eyes[:, 1, 1]], 1
-    )  # fmt: skip
-    values = torch.cat([performance.expression, angles], 1).double().numpy()
-    return Curves((*performance.head.expression_names, *ANGLES), values, performance.fps)
-
-
 def script_performance(
     head: HeadModel, identity: torch.Tensor, name: str, seed: int, seconds: float, fps: float
 ) -> Performance:

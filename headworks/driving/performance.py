@@ -239,13 +239,3 @@ def turned_by(axis_angle: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """Axis-angle [T, 3] of after . before^-1 . R(axis_angle): a turn taken to another rest."""
     change = axis_angle_to_matrix(after) @ axis_angle_to_matrix(before).transpose(-1, -2)
     return matrix_to_axis_angle(change @ axis_angle_to_matrix(axis_angle))
-
-
-def same_pose(pose: HeadPose, count: int) -> HeadPose:
-    """A pose (batch of 1) held for `count` frames."""
-    return HeadPose(
-        *(
-            getattr(pose, f.name).expand(count, *[-1] * (getattr(pose, f.name).ndim - 1))
-            for f in fields(pose)
-        )
-    )
