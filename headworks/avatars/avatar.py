@@ -232,9 +232,21 @@ def bound_avatar(file: AvatarFile) -> BoundAvatar:
     """The `BoundAvatar` that a file holds.
 
     Raises:
-        ArtifactError: it holds another kind of avatar.
+        ArtifactError: it holds another kind of avatar, or tensors that do not fit each other or
+            the head model.
     """
     file.require("faces", "bary", *LocalGaussians._fields)
+    t, faces = file.tensors, file.tensors["faces"]
+    n = faces.numel()
+    wanted: dict[str, tuple[int, ...]] = {
+        "faces": (n,), "bary": (n, 3), "means": (n, 3), "log_scales": (n, 3), "quats": (n, 4),
+        "colors": (n, 3), "opacities": (n,), "identity": (len(file.head.identity_basis),),
+    }  # fmt: skip
+    wrong = [name for name, shape in wanted.items() if tuple(t[name].shape) != shape]
+    if n and (int(faces.min()) < 0 or int(faces.max()) >= len(file.head.faces)):
+        wrong.append("faces")
+    if wrong:
+        raise ArtifactError(f"{file.path}: damaged: {wrong[0]} does not fit the rest; fit again")
     return BoundAvatar(
         head=file.head,
         identity=file.tensors["identity"],
