@@ -153,7 +153,10 @@ def _by_watermark(workspace: Workspace, path: Path) -> Found | None:
     from headworks.marking.watermark import detect
     from pipelines.marking import frames_of, watermark_digests, watermark_key
 
-    mark = detect(frames_of(path), watermark_key())
+    try:
+        mark = detect(frames_of(path), watermark_key())
+    except HeadworksError:  # not a picture, whatever it is called: it carries no mark
+        return None
     if mark is None:
         return None
     # Equal bytes may have come of several recipes: the mark cannot tell which.
