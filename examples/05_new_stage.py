@@ -9,24 +9,21 @@ import os
 import sys
 from pathlib import Path
 
-here = Path(__file__).resolve().parent
-sys.path.insert(0, str(here))
-# Workers are processes of their own: they find the package and the registry in the environment.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])
-os.environ["HEADWORKS_REGISTRY"] = "sharpness:STAGES"
+HERE = Path(__file__).resolve().parent
 
-import polars as pl  # noqa: E402
-from PIL import Image  # noqa: E402
-from skimage.data import astronaut  # noqa: E402
 
-from pipelines.options import Options  # noqa: E402
-from pipelines.run import run  # noqa: E402
-from pipelines.setup import ensure_workspace  # noqa: E402
-from pipelines.subjects import add_subject  # noqa: E402
-from pipelines.workspace import Workspace  # noqa: E402
+def main(out: Path) -> None:
+    """Run the stage three times: anew, unchanged, with another number."""
+    import polars as pl
+    from PIL import Image
+    from skimage.data import astronaut
 
-if __name__ == "__main__":
-    out = Path(sys.argv[1])
+    from pipelines.options import Options
+    from pipelines.run import run
+    from pipelines.setup import ensure_workspace
+    from pipelines.subjects import add_subject
+    from pipelines.workspace import Workspace
+
     (out / "new_stage").mkdir(parents=True, exist_ok=True)
     workspace = Workspace(out / "new_stage")
     ensure_workspace(workspace)
@@ -36,8 +33,15 @@ if __name__ == "__main__":
         options = Options(stages=("sharpness",), overrides=overrides, jobs=1, orchestrator="none")
         summary = run(workspace, options)
         status = {str(unit): outcome.status for unit, outcome in summary.outcomes.items()}
-        table = pl.read_parquet(
-            workspace.layout.root / "data/sharpness/astronaut/sharpness.parquet"
-        )
+        made = workspace.layout.root / "data" / "sharpness" / "astronaut"
+        table = pl.read_parquet(made / "sharpness.parquet")
         print(status)
         print(table.row(0, named=True))
+
+
+if __name__ == "__main__":
+    # Workers are processes of their own: they find package and registry in the environment.
+    sys.path.insert(0, str(HERE))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    os.environ["HEADWORKS_REGISTRY"] = "sharpness:STAGES"
+    main(Path(sys.argv[1]))

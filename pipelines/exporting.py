@@ -217,7 +217,10 @@ def _spz(path: Path, source: Source, motion: Performance, rest: Rest, wanted: Wa
     if wanted.axes != "world":
         raise HeadworksError("--axes rdf: an .spz file is always x right, y up, z to the viewer")
     gaussians = source.avatar.gaussians(motion.expression[0], motion.pose[:1])
-    write_spz(path, frame_splats(gaussians), wanted.spz_version)
+    try:
+        write_spz(path, frame_splats(gaussians), wanted.spz_version)
+    except ValueError as error:
+        raise HeadworksError(f"--spz: this frame cannot be written: {error}") from None
     return _flat(source)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,39 @@ def picture_of(
             torch.tensor(background),
         )
     return rgb.clamp(0, 1).numpy(), alpha.clamp(0, 1).numpy()
+
+
+class ViewDependentAvatar(ABC):
+    """What avatars have in common whose colours depend on where they are seen from."""
+
+    head: HeadModel
+    identity: Tensor
+
+    @abstractmethod
+    def gaussians(
+        self, expression: Tensor, pose: HeadPose, centre: Tensor | None = None
+    ) -> Gaussians:
+        """World Gaussians [N, .] for an expression [Ke] and a pose (batch of 1).
+
+        Args:
+            centre: [3] camera centre that sees the colours; None leaves their view-dependent part
+                out.
+        """
+
+    def vertices(self, expression: Tensor, pose: HeadPose) -> Tensor:
+        """Posed mesh [V, 3], metres, for an expression [Ke] and a pose (batch of 1)."""
+        return self.head.vertices(self.identity[None], expression[None], pose)[0]
+
+    def render(
+        self,
+        expression: Tensor,
+        pose: HeadPose,
+        camera: Camera,
+        background: tuple[float, float, float] = WHITE,
+    ) -> Picture:
+        """One picture; see `Avatar.render`."""
+        centre = torch.from_numpy(camera.centre.astype(np.float32))
+        return picture_of(self.gaussians(expression, pose, centre), camera, background)
 
 
 def write_avatar(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

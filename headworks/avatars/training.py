@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,6 +65,13 @@ class Recorder:
         self.recent = [(float(loss), float(psnr)) for loss, psnr in state["recent"]]
 
 
+def training_background(kind: str, rng: np.random.Generator) -> Tensor:
+    """Colour [3] that a training picture is composited over: "white", or "random" drawn anew."""
+    if kind == "white":
+        return torch.ones(3)
+    return torch.from_numpy(rng.random(3, dtype=np.float32))
+
+
 def psnr_of(pred: Tensor, target: Tensor) -> float:
     """PSNR in dB of two images in [0, 1], without gradient."""
     mse = float((pred.detach().clamp(0, 1) - target).square().mean())
@@ -91,12 +99,14 @@ def restore_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors and plain facts as one safetensors file; a kill leaves the old one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     save_file(
-        {name: value.detach().contiguous() for name, value in tensors.items()},
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
         part,
         metadata={"headworks": json.dumps(facts, sort_keys=True)},
     )
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
     part.replace(path)
 
 

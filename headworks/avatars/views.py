@@ -46,6 +46,11 @@ class Views:
         """(width, height) in pixels."""
         return self.rgb.shape[2], self.rgb.shape[1]
 
+    @property
+    def centres(self) -> Tensor:
+        """Camera centre of each picture, [M, 3] metres."""
+        return -(self.viewmats[:, :3, :3].mT @ self.viewmats[:, :3, 3:])[..., 0]
+
     def digest(self) -> str:
         """SHA-256 over everything that training reads of them."""
         h = hashlib.sha256()

@@ -17,6 +17,18 @@ _C3 = (
 )
 
 
+def degree_of_coefficients(count: int) -> int:
+    """Degree, 0 to 3, of so many coefficients per channel.
+
+    Raises:
+        ValueError: no degree has so many.
+    """
+    degrees = {coefficients_of_degree(degree): degree for degree in range(4)}
+    if count not in degrees:
+        raise ValueError(f"{count} coefficients per channel; there are {sorted(degrees)}")
+    return degrees[count]
+
+
 def coefficients_of_degree(degree: int) -> int:
     """Coefficients per channel up to and with `degree`: 1, 4, 9, 16.
 

@@ -7,15 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from headworks.avatars.avatar import (
-    WHITE,
     AvatarFile,
-    Picture,
-    picture_of,
+    ViewDependentAvatar,
     tracked_state,
     write_avatar,
 )
@@ -33,18 +30,17 @@ from headworks.avatars.flash_avatar.network import (
     condition_size,
     encode,
 )
-from headworks.cameras import Camera
 from headworks.errors import ArtifactError
 from headworks.gaussians import Gaussians
 from headworks.heads.base import HeadModel, HeadPose
-from headworks.splat.sh import coefficients_of_degree
+from headworks.splat.sh import degree_of_coefficients
 from headworks.tracks import Tracking
 
 METHOD = "flash_avatar"
 
 
 @dataclass(frozen=True)
-class FlashAvatar:
+class FlashAvatar(ViewDependentAvatar):
     """An avatar of FlashAvatar; every picture asks its network.
 
     Attributes:
@@ -65,8 +61,7 @@ class FlashAvatar:
     @property
     def sh_degree(self) -> int:
         """Degree of the colour's spherical harmonics."""
-        count = 1 + self.raw.sh_rest.shape[1]
-        return next(d for d in range(4) if coefficients_of_degree(d) == count)
+        return degree_of_coefficients(1 + self.raw.sh_rest.shape[1])
 
     @cached_property
     def _encoded(self) -> Tensor:
@@ -76,37 +71,17 @@ class FlashAvatar:
     def _weights(self) -> Tensor:
         return head_weights(self.head, self.binding)
 
-    def vertices(self, expression: Tensor, pose: HeadPose) -> Tensor:
-        """Posed mesh [V, 3], metres, for an expression [Ke] and a pose (batch of 1)."""
-        return self.head.vertices(self.identity[None], expression[None], pose)[0]
-
     @torch.no_grad()
     def gaussians(
         self, expression: Tensor, pose: HeadPose, centre: Tensor | None = None
     ) -> Gaussians:
-        """World Gaussians [N, .] for an expression [Ke] and a pose (batch of 1).
-
-        Args:
-            centre: [3] camera centre that sees the colours; None leaves their view-dependent part
-                out.
-        """
+        """World Gaussians [N, .]; see `ViewDependentAvatar.gaussians`."""
         carried = carry(
             self.head, self.identity, pose, self.vertices(expression, pose), self.binding,
             self._weights,
         )  # fmt: skip
         outputs = self.network(self._encoded, condition(expression, pose))
         return world_gaussians(self.raw, outputs, carried, centre, self.sh_degree, self.scale_mode)
-
-    def render(
-        self,
-        expression: Tensor,
-        pose: HeadPose,
-        camera: Camera,
-        background: tuple[float, float, float] = WHITE,
-    ) -> Picture:
-        """One picture; see `Avatar.render`."""
-        centre = torch.from_numpy(camera.centre.astype(np.float32))
-        return picture_of(self.gaussians(expression, pose, centre), camera, background)
 
     def state(self, tracking: Tracking, time: int) -> tuple[Tensor, HeadPose]:
         """As tracked; see `Avatar.state`."""

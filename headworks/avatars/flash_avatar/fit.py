@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +40,7 @@ from headworks.avatars.training import (
     psnr_of,
     read_checkpoint,
     restore_adam,
+    training_background,
     write_checkpoint,
 )
 from headworks.avatars.views import Views, shuffled_forever, splat_view
@@ -160,7 +160,7 @@ class _Trainer:
         self.recorder = Recorder("flash_avatar", config.steps, progress)
         self.order = shuffled_forever(len(views), generator(seed, "flash avatar views"))
         self.backgrounds = generator(seed, "flash avatar backgrounds")
-        self.centres = [-(v[:3, :3].T @ v[:3, 3]) for v in views.viewmats]
+        self.centres = views.centres
         self.binding: Binding = sample(head, config.uv_size)
         self.weights = head_weights(head, self.binding)
         points = canonical_points(head, views.tracking.identity, self.binding)
@@ -223,9 +223,7 @@ class _Trainer:
             self._save(self.checkpoint)
 
     def _background(self) -> Tensor:
-        if self.config.background == "white":
-            return torch.ones(3)
-        return torch.from_numpy(self.backgrounds.random(3, dtype=np.float32))
+        return training_background(self.config.background, self.backgrounds)
 
     def _carried(self, time: int) -> Carried:
         if time not in self.carried:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from headworks.artifacts import canonical_json
+from headworks.avatars.training import read_checkpoint, write_checkpoint
 
 
 class Checkpoints:
@@ -30,27 +28,18 @@ class Checkpoints:
 
     def load(self, name: str) -> dict[str, Tensor] | None:
         """What `save` kept under that name; None where there is nothing that counts."""
-        if self._folder is None or not self._path(name).is_file():
+        if self._folder is None:
             return None
-        try:
-            with safe_open(self._path(name), "pt") as file:
-                if (file.metadata() or {}).get("plan") != self._plan:
-                    return None
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError):
-            return None  # damaged: the training starts anew, which costs time and nothing else
+        found = read_checkpoint(self._path(name))
+        if found is None or found[1].get("plan") != self._plan:
+            return None  # damaged or of another plan: the training starts anew
+        return found[0]
 
     def save(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Keep a state; a kill at any moment leaves the old file or the new one."""
         if self._folder is None or not self._writes:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        draft = self._folder / f"{name}.{os.getpid()}.draft"
-        tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-        save_file(tensors, draft, metadata={"plan": self._plan})
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, self._path(name))
+        write_checkpoint(self._path(name), state, {"plan": self._plan})
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None

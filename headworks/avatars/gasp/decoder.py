@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -113,3 +114,11 @@ class GaussianPrior(nn.Module):
         """
         offsets = self.decoder(self.features, codes)
         return LocalGaussians(*(self.template[k] + v for k, v in offsets._asdict().items()))
+
+    def digest(self) -> str:
+        """SHA-256 over all parameters."""
+        h = hashlib.sha256()
+        for name, value in self.state_dict().items():
+            h.update(name.encode())
+            h.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return h.hexdigest()

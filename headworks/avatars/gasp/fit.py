@@ -30,7 +30,6 @@ from headworks.avatars.gasp.training import (
     Surface,
     Training,
     choose_device,
-    fingerprint,
     make_surface,
     picture_loss,
     regulariser,
@@ -81,7 +80,7 @@ def fit_avatar(
 
     Source: GASP section 3.5.
     """
-    fit = _Fit(head, views, config, seed, progress, scratch, perceptual)
+    fit = _Fit(head, prior, views, config, seed, progress, scratch, perceptual)
     fine = _final_binding(head, binding, config)
     if config.from_scratch:
         raw, anchor = fit.from_scratch(prior, fine)
@@ -113,6 +112,7 @@ class _Fit:
     def __init__(
         self,
         head: HeadModel,
+        prior: GaussianPrior,
         views: Views,
         config: FitConfig,
         seed: int,
@@ -127,7 +127,14 @@ class _Fit:
         self.total = config.inversion_steps + config.decoder_steps + config.refine_steps
         self.done = 0
         self.curves: list[Curve] = []
-        plan = as_plan(config=config, seed=seed, head=head.digest, views=fingerprint(views))
+        plan = as_plan(
+            config=config,
+            seed=seed,
+            head=head.digest,
+            views=views.digest(),
+            prior=prior.digest(),
+            perceptual=perceptual is not None,
+        )
         self.checkpoints = Checkpoints(scratch, plan)
 
     def with_prior(

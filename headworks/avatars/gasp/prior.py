@@ -26,7 +26,6 @@ from headworks.avatars.gasp.training import (
     RowAdam,
     Training,
     choose_device,
-    fingerprint,
     make_surface,
     picture_loss,
     regulariser,
@@ -175,8 +174,13 @@ def _train(
         ({f"template.{k}": prior.template[k]}, rates[k]) for k in rates if config.template
     ]
     groups.append(({**network, "features": prior.features}, config.rate))
-    prints = [fingerprint(views) for views in people]
-    plan = as_plan(config=config, seed=seed, head=head.digest, people=prints)
+    plan = as_plan(
+        config=config,
+        seed=seed,
+        head=head.digest,
+        people=[views.digest() for views in people],
+        perceptual=perceptual is not None,
+    )
     training = Training(
         "prior",
         config.steps,

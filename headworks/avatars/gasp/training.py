@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,14 +109,6 @@ def scale_limit(head: HeadModel, binding: Binding, room: float = 2.5) -> Tensor:
     """[N, 1]: log scale of a Gaussian `room` times the size of its texel."""
     start = initial_gaussians(head, binding).log_scales
     return start.max(1, keepdim=True).values + float(np.log(room))
-
-
-def fingerprint(views: Views) -> str:
-    """Tells one subject's pictures from another's; cheap, for the plan of a checkpoint."""
-    h = hashlib.sha256(repr((len(views), views.size)).encode())
-    for array in (views.rgb[0], views.alpha[-1], views.vertices[0].numpy(), views.Ks.numpy()):
-        h.update(np.ascontiguousarray(array).tobytes())
-    return h.hexdigest()
 
 
 def picture_loss(

@@ -6,31 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from headworks.avatars.avatar import (
-    WHITE,
     AvatarFile,
-    Picture,
-    picture_of,
+    ViewDependentAvatar,
     tracked_state,
     write_avatar,
 )
 from headworks.avatars.gaussian_avatars.model import FaceGaussians, face_frames, world_gaussians
 from headworks.avatars.gaussian_avatars.tuning import Tuned
-from headworks.cameras import Camera
 from headworks.gaussians import Gaussians
 from headworks.heads.base import HeadModel, HeadPose
-from headworks.splat.sh import coefficients_of_degree
+from headworks.splat.sh import degree_of_coefficients
 from headworks.tracks import POSE_FIELDS, Tracking
 
 METHOD = "gaussian_avatars"
 
 
 @dataclass(frozen=True)
-class GaussianAvatar:
+class GaussianAvatar(ViewDependentAvatar):
     """An avatar of GaussianAvatars; needs no network to be shown.
 
     Attributes:
@@ -50,36 +46,15 @@ class GaussianAvatar:
     @property
     def sh_degree(self) -> int:
         """Degree of the colour's spherical harmonics."""
-        count = 1 + self.local.sh_rest.shape[1]
-        return next(d for d in range(4) if coefficients_of_degree(d) == count)
-
-    def vertices(self, expression: Tensor, pose: HeadPose) -> Tensor:
-        """Posed mesh [V, 3], metres, for an expression [Ke] and a pose (batch of 1)."""
-        return self.head.vertices(self.identity[None], expression[None], pose)[0]
+        return degree_of_coefficients(1 + self.local.sh_rest.shape[1])
 
     @torch.no_grad()
     def gaussians(
         self, expression: Tensor, pose: HeadPose, centre: Tensor | None = None
     ) -> Gaussians:
-        """World Gaussians [N, .] for an expression [Ke] and a pose (batch of 1).
-
-        Args:
-            centre: [3] camera centre that sees the colours; None leaves their view-dependent part
-                out.
-        """
+        """World Gaussians [N, .]; see `ViewDependentAvatar.gaussians`."""
         frames = face_frames(self.vertices(expression, pose), self.head.faces)
         return world_gaussians(self.local, self.binding, frames, centre, self.sh_degree)
-
-    def render(
-        self,
-        expression: Tensor,
-        pose: HeadPose,
-        camera: Camera,
-        background: tuple[float, float, float] = WHITE,
-    ) -> Picture:
-        """One picture; see `Avatar.render`."""
-        centre = torch.from_numpy(camera.centre.astype(np.float32))
-        return picture_of(self.gaussians(expression, pose, centre), camera, background)
 
     def state(self, tracking: Tracking, time: int) -> tuple[Tensor, HeadPose]:
         """As refined where `time` was a training time, else as tracked; see `Avatar.state`."""

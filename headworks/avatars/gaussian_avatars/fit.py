@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +39,7 @@ from headworks.avatars.training import (
     psnr_of,
     read_checkpoint,
     restore_adam,
+    training_background,
     write_checkpoint,
 )
 from headworks.avatars.views import Views, shuffled_forever, splat_view_with_meta
@@ -166,7 +166,7 @@ class _Trainer:
         self.recorder = Recorder("gaussian_avatars", config.steps, progress)
         self.order = shuffled_forever(len(views), generator(seed, "gaussian avatars views"))
         self.backgrounds = generator(seed, "gaussian avatars backgrounds")
-        self.centres = [-(v[:3, :3].T @ v[:3, 3]) for v in views.viewmats]
+        self.centres = views.centres
         local, self.binding = initial_gaussians(head, self.max_degree, seed)
         self.tuned = Tuned.start(views.tracking, views.times) if config.tune else None
         self.record = GradientRecord.of(len(self.binding))
@@ -225,9 +225,7 @@ class _Trainer:
             self._save(self.checkpoint)
 
     def _background(self) -> Tensor:
-        if self.config.background == "white":
-            return torch.ones(3)
-        return torch.from_numpy(self.backgrounds.random(3, dtype=np.float32))
+        return training_background(self.config.background, self.backgrounds)
 
     def _set_rates(self, step: int) -> None:
         c = self.config
