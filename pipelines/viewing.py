@@ -107,6 +107,7 @@ def _actor(
 
 
 def _latents(workspace: Workspace, path: Path) -> Latents:
+    from headworks.artifacts import read_meta
     from headworks.avatars.gasp.file import FILE, load_prior
     from headworks.viewer import Latents
 
@@ -115,7 +116,9 @@ def _latents(workspace: Workspace, path: Path) -> Latents:
     if unit is not None:
         published_stamp(workspace, *unit)  # refuses what was withdrawn or touched
     prior, binding = load_prior(file)
-    return Latents(prior, binding, _named(file.resolve().parent, prior))
+    folder = file.resolve().parent
+    head_digest = str(read_meta(folder).get("head_digest", ""))
+    return Latents(prior, binding, head_digest, _named(folder, prior))
 
 
 def _named(folder: Path, prior: GaussianPrior) -> dict[str, NDArray[np.float32]]:

@@ -14,17 +14,31 @@ _FAST = {"nnan", "ninf", "nsz", "contract", "arcp"}
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def skin(
-    thread: int, threads: int, rest: Any, weights: Any, rotations: Any, offsets: Any, out: Any
-) -> None:
-    """Linear blend skinning of a share of the vertices.
+def shape_and_skin(
+    thread: int, threads: int, base: Any, basis: Any, reach: Any, coefficients: Any, weights: Any,
+    rotations: Any, offsets: Any, out: Any,
+) -> None:  # fmt: skip
+    """Shapes added to the rest, then linear blend skinning, of a share of the vertices.
 
     Args:
-        rest: [V, 3]. weights: [V, J]. rotations: [J, 3, 3]. offsets: [J, 3]. out: [V, 3].
+        base: [3 V]. basis: [K, 3 V]. reach: int64 [K, 2], the part of a row outside which it is
+            zero. coefficients: [K]. weights: [V, J]. rotations: [J, 3, 3]. offsets: [J, 3].
+        out: [V, 3].
     """
     count, joints = weights.shape
-    for v in range(count * thread // threads, count * (thread + 1) // threads):
-        x, y, z = rest[v, 0], rest[v, 1], rest[v, 2]
+    first, end = count * thread // threads, count * (thread + 1) // threads
+    rest = base[3 * first : 3 * end].copy()
+    for k in range(len(coefficients)):
+        c = coefficients[k]
+        low, high = max(reach[k, 0], 3 * first), min(reach[k, 1], 3 * end)
+        if c != 0 and low < high:
+            row = basis[k, low:high]
+            part = rest[low - 3 * first : high - 3 * first]
+            for n in range(len(row)):
+                part[n] += c * row[n]
+    for v in range(first, end):
+        n = 3 * (v - first)
+        x, y, z = rest[n], rest[n + 1], rest[n + 2]
         a = b = c = np.float32(0)
         for j in range(joints):
             w = weights[v, j]

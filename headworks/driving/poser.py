@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headworks.avatars.avatar import BoundAvatar
 from headworks.avatars.binding import LocalGaussians
-from headworks.driving.kernels import carry, skin
+from headworks.driving.kernels import carry, shape_and_skin
 from headworks.gaussians import Gaussians
 from headworks.geometry import axis_angle_to_matrix
 from headworks.heads.base import HeadModel, HeadPose
@@ -65,6 +65,7 @@ class Shape:
         if head.pose_basis is not None:
             rows.append(head.pose_basis)
         self._basis = torch.cat(rows).flatten(1).contiguous().numpy()
+        self._reach = _reach(self._basis)
         self._base = base.flatten().contiguous().numpy()
         self._expressions, self.pairs = expressions, len(both)
         self._weights = np.ascontiguousarray(head.skin_weights.numpy())
@@ -95,12 +96,23 @@ class Shape:
 
     def posed(self, moment: _Moment) -> Floats:
         """Vertices [V, 3] of one frame, metres, world."""
-        used = np.flatnonzero(moment.coefficients)
-        rest = (self._base + moment.coefficients[used] @ self._basis[used]).reshape(-1, 3)
-        out = np.empty_like(rest)
+        out = np.empty((len(self._weights), 3), np.float32)
         rotations, offsets = (np.ascontiguousarray(x) for x in moment[1:])
-        run(skin, n_threads(), rest, self._weights, rotations, offsets, out)
+        run(
+            shape_and_skin, n_threads(), self._base, self._basis, self._reach, moment.coefficients,
+            self._weights, rotations, offsets, out,
+        )  # fmt: skip
         return out
+
+
+def _reach(basis: Floats) -> NDArray[np.int64]:
+    """First and end [K, 2] of what is not zero in each row [K, n]; most shapes move a small part."""
+    out = np.zeros((len(basis), 2), np.int64)
+    for k, row in enumerate(basis):
+        moved = np.flatnonzero(row)
+        if len(moved):
+            out[k] = moved[0], moved[-1] + 1
+    return out
 
 
 class Poser:

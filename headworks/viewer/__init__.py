@@ -8,6 +8,7 @@ loop     renders for every browser, the newest request first
 panel    sliders and buttons
 film     a state's motion as MP4
 server   `Viewer`: all of it behind one address on this machine
+door     keeps the pages of other sites out
 probe    a browser's side of the connection, for checks
 """
 

@@ -23,16 +23,18 @@ class Latents:
     mean code, raw value by raw value, is added to it.
 
     Args:
-        prior, binding: as trained. named: further directions, label -> [D] in code units.
+        prior, binding: as trained. head_digest: of the head model that carries the binding
+            (`HeadModel.digest`). named: further directions, label -> [D] in code units.
     """
 
     def __init__(
         self,
         prior: GaussianPrior,
         binding: Binding,
+        head_digest: str,
         named: Mapping[str, NDArray[np.floating]] | None = None,
     ) -> None:
-        self._prior, self._binding = prior, binding
+        self._prior, self._binding, self._head_digest = prior, binding, head_digest
         codes = prior.codes.detach()
         self._centre = codes.mean(0)
         self.directions: dict[str, torch.Tensor] = {
@@ -47,8 +49,7 @@ class Latents:
 
     def fits(self, avatar: Avatar) -> bool:
         """Whether the avatar's Gaussians live on the head model that the prior's live on."""
-        faces = self._binding.faces
-        return isinstance(avatar, BoundAvatar) and int(faces.max()) < len(avatar.head.faces)
+        return isinstance(avatar, BoundAvatar) and avatar.head.digest == self._head_digest
 
     @torch.no_grad()
     def edited(self, avatar: BoundAvatar, steps: Mapping[str, float]) -> BoundAvatar:

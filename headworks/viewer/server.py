@@ -17,6 +17,7 @@ import numpy as np
 from headworks.errors import HeadworksError
 from headworks.pictures import portrait_camera
 from headworks.viewer.cast import Actor
+from headworks.viewer.door import guarded
 from headworks.viewer.film import film
 from headworks.viewer.latents import Latents
 from headworks.viewer.loop import Loop
@@ -63,7 +64,8 @@ class Viewer:
         self.studio = Studio(actors, latents)
         self.films: list[Path] = []
         self._folder, self._recorded = films, recorded
-        with contextlib.redirect_stdout(io.StringIO()):  # it would print a box of its own
+        # It would print a box of its own, and listen to the pages of any site.
+        with contextlib.redirect_stdout(io.StringIO()), guarded():
             self.server: Any = viser.ViserServer(HOST, port, "headworks", verbose=False)
         self.url = f"http://{HOST}:{self.server.get_port()}"
         self.loop = Loop(self.studio, State(height=height), self._clock, _told)

@@ -129,9 +129,13 @@ def test_a_latent_step_changes_a_finer_avatar_and_no_step_nothing(actors: list[A
     with torch.no_grad():  # a decoder that was never trained hardly answers
         for parameter in prior.decoder.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.manual_seed(2)))
-    latents = Latents(prior, coarse, {"hair": np.array([1.0, 0.0, 0.0, 0.0])})
+    named = {"hair": np.array([1.0, 0.0, 0.0, 0.0])}
+    latents = Latents(prior, coarse, avatar.head.digest, named)
     assert list(latents.directions)[:2] == ["hair", "principal axis 1"]
     assert latents.fits(avatar)
+    # As many faces, yet another head: its triangles are elsewhere.
+    other = replace(avatar.head, faces=avatar.head.faces.flip(0))
+    assert not latents.fits(replace(avatar, head=other))
     still = latents.edited(avatar, {"hair": 0.0})
     assert torch.allclose(still.local.colors, avatar.local.colors, atol=1e-5)
     moved = latents.edited(avatar, {"hair": 2.0})
@@ -211,6 +215,39 @@ def test_the_server_listens_on_loopback_only(viewer) -> None:
     socket.create_connection(("127.0.0.1", port), 5).close()
     with pytest.raises(OSError, match="refused"):  # another address of this machine
         socket.create_connection(("127.0.0.2", port), 5)
+
+
+def shaken(viewer, **headers: str) -> str:
+    """The first line of the answer to a websocket's request with these headers."""
+    port = int(viewer.url.rsplit(":", 1)[1])
+    asked = {
+        "Host": f"127.0.0.1:{port}", "Upgrade": "websocket", "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version": "13", **headers,
+    }  # fmt: skip
+    lines = ["GET / HTTP/1.1", *(f"{k}: {v}" for k, v in asked.items()), "", ""]
+    with socket.create_connection(("127.0.0.1", port), 5) as line:
+        line.sendall("\r\n".join(lines).encode())
+        return line.recv(200).decode().split("\r\n")[0]
+
+
+def test_pages_of_other_sites_cannot_drive_the_viewer(viewer) -> None:
+    own = viewer.url.removeprefix("http://")
+    assert "101" in shaken(viewer)  # a program
+    assert "101" in shaken(viewer, Origin=f"http://{own}")
+    assert "101" in shaken(viewer, Host="localhost:9000", Origin="http://localhost:9000")  # ssh -L
+    for origin in ("https://example.org", "null", "http://127.0.0.1:1", f"https://{own}"):
+        assert "403" in shaken(viewer, Origin=origin), origin
+    # A site that gave its name our address: its pages are of the origin that they ask.
+    rebound = {"Host": "example.org:8080", "Origin": "http://example.org:8080"}
+    assert "403" in shaken(viewer, **rebound)
+    assert "403" in shaken(viewer, Host="example.org:8080")
+
+
+def test_without_the_guard_no_server_starts() -> None:
+    from headworks.viewer.door import guarded
+
+    with pytest.raises(HeadworksError, match="keep other sites out"), guarded():
+        pass
 
 
 def test_a_slider_changes_the_picture_and_the_picture_is_the_state(viewer) -> None:
