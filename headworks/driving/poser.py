@@ -106,7 +106,7 @@ class Shape:
 
 
 def _reach(basis: Floats) -> NDArray[np.int64]:
-    """First and end [K, 2] of what is not zero in each row [K, n]; most shapes move a small part."""
+    """First and end [K, 2] of what is not zero in each row [K, n]: most shapes move few places."""
     out = np.zeros((len(basis), 2), np.int64)
     for k, row in enumerate(basis):
         moved = np.flatnonzero(row)
