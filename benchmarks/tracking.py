@@ -3,6 +3,7 @@
     python benchmarks/tracking.py                          # minutes
     python benchmarks/tracking.py --clips man_grey_480 --synthetic 0 --passes 0 --json out.json
     python benchmarks/tracking.py --curves plots           # blinks, mouth opening and smile, drawn
+    python benchmarks/tracking.py --work kept              # a killed run goes on from what is there
 
 Synthetic rigs and clips of strange people against their truth: `benchmarks/tracking_bars.py`.
 
@@ -57,7 +58,9 @@ def run_stage(name: str, work: Path, **params: Any) -> float:
     chosen = stage(name)
     inputs = {path.name: path for path in work.iterdir() if path.is_dir()}
     start = time.process_time()
-    chosen.function()(inputs, chosen.params_class()(**params), work / name, Context())
+    context = Context(scratch=work.parent / f"{work.name}.scratch" / name)
+    chosen.function()(inputs, chosen.params_class()(**params), work / name, context)
+    shutil.rmtree(context.scratch, ignore_errors=True)
     return time.process_time() - start
 
 
@@ -150,7 +153,10 @@ def against_truth(work: Path) -> dict[str, float]:
 
 
 def prepare(work: Path, kind: str, file: Path | None, seed: int | None) -> None:
-    """A subject, brought through the stages before tracking."""
+    """A subject, brought through the stages before tracking; what is finished stays."""
+    if (work / "landmarks" / "artifact.json").is_file():
+        return
+    shutil.rmtree(work, ignore_errors=True)
     raw = work / "raw"
     raw.mkdir(parents=True)
     if file is not None:
@@ -170,9 +176,7 @@ def main() -> int:
     parser.add_argument("--clips", nargs="*", default=CLIPS)
     parser.add_argument("--synthetic", type=int, default=1, help="0 leaves the synthetic clip out")
     parser.add_argument("--passes", type=int, default=None, help="photometric passes")
-    parser.add_argument(
-        "--prepared", type=Path, help="folder with <clip>/{ingest,matting,landmarks}"
-    )
+    parser.add_argument("--work", type=Path, help="keep <clip>/{ingest,...,tracking} here")
     parser.add_argument("--curves", type=Path, help="folder for plots of expression curves")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -181,23 +185,18 @@ def main() -> int:
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for clip in options.clips:
-            work = Path(temporary) / clip
-            if options.prepared:
-                work.mkdir()
-                for role in ("ingest", "matting", "landmarks"):
-                    shutil.copytree(options.prepared / clip / role, work / role)
-            else:
-                file = shared / f"{clip}.mp4"
-                if not file.is_file():
-                    print(f"{clip}: not found at {file}, left out")
-                    continue
-                prepare(work, "clip", file, None)
+            work = (options.work or Path(temporary)) / clip
+            file = shared / f"{clip}.mp4"
+            if not file.is_file():
+                print(f"{clip}: not found at {file}, left out")
+                continue
+            prepare(work, "clip", file, None)
             results[clip] = measure(work, options.passes)
             print(clip, show(results[clip]), flush=True)
             if options.curves:
                 plot(options.curves / f"{clip}.png", load_tracking(work / "tracking"))
         if options.synthetic:
-            work = Path(temporary) / "synthetic"
+            work = (options.work or Path(temporary)) / "synthetic"
             prepare(work, "synthetic_clip", None, 11)
             results["synthetic"] = measure(work, options.passes) | against_truth(work)
             print("synthetic", show(results["synthetic"]), flush=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from headworks.errors import CaptureError
 from headworks.geometry import vertex_normals
 from headworks.heads.base import HeadModel
+from headworks.landmarks.triangulate import triangulate_landmarks
 from headworks.tracking import rotations
 from headworks.tracking.cloud import cloud_observations, skin_vertices
 from headworks.tracking.contour import SLIDING
@@ -27,12 +28,12 @@ from headworks.tracking.landmark_sets import RIGID
 from headworks.tracking.offsets import OFFSET_PRIOR, with_offsets
 from headworks.tracking.points import concatenate
 from headworks.tracking.rig_view import RigView
+from headworks.tracking.rigid import interpolate, poses
 from headworks.tracking.silhouette import outline_observations, scalp_vertices
 from headworks.tracking.stereo import stereo_planes
 from headworks.tracking.terms import Observations, Problem, SpacePoints, State
 from headworks.tracking.texture import HEAD, FaceSurface, face_surface
 from headworks.tracking.tracker import Options
-from headworks.tracking.triangulate import interpolate, poses, triangulate
 
 Array = NDArray[np.float64]
 Evidence = list[Observations | SpacePoints]
@@ -45,6 +46,9 @@ KEYFRAMES = 12
 
 IOD_M = 0.09
 """Distance of the outer eye corners of a usual adult, for what is measured in such distances."""
+
+AGREEMENT = 0.025
+"""Share of the picture's longer side by which cameras that agree on a landmark may differ."""
 
 OUTLINE_CAMERAS = 8
 STEREO_WEIGHT = 250.0
@@ -199,8 +203,12 @@ def start(fit: RigFit) -> State:
             f"no picture of {found.size} has all 68 landmarks; tracking needs a face that the "
             "landmark detector finds: use a sharper or more frontal capture"
         )
-    weight = np.where(found[..., None], np.nan_to_num(view.landmarks[..., 2]), 0)
-    space, _ = triangulate(view.landmarks[..., :2], weight, view.viewmats, view.Ks)
+    cameras = [view.lens_camera(c) for c in range(view.cameras)]
+    centred = np.stack([view.centred(c, view.landmarks[:, c, :, :2]) for c in range(len(cameras))])
+    marks = np.concatenate([np.swapaxes(centred, 0, 1), view.landmarks[..., 2:]], -1)
+    marks = np.where(found[..., None, None], marks, np.nan)
+    found_space = triangulate_landmarks(marks, cameras, AGREEMENT * max(view.size))
+    space = found_space.points.astype(np.float64)
     model = fit.rig.model.template[:68]
     rotation, translation, known = poses(model, space, RIGID)
     for c in range(view.cameras):
@@ -229,8 +237,12 @@ def keyframes(fit: RigFit, state: State) -> NDArray[np.int64]:
     count = min(fit.options.keyframes, KEYFRAMES)
     if len(at) <= count:
         return at
-    weight = np.where(found[..., None], np.nan_to_num(view.landmarks[..., 2]), 0)
-    space, _ = triangulate(view.landmarks[..., :2], weight, view.viewmats, view.Ks)
+    cameras = [view.lens_camera(c) for c in range(view.cameras)]
+    centred = np.stack([view.centred(c, view.landmarks[:, c, :, :2]) for c in range(len(cameras))])
+    marks = np.concatenate([np.swapaxes(centred, 0, 1), view.landmarks[..., 2:]], -1)
+    marks = np.where(found[..., None, None], marks, np.nan)
+    found_space = triangulate_landmarks(marks, cameras, AGREEMENT * max(view.size))
+    space = found_space.points.astype(np.float64)
     local = np.einsum("tyx,tny->tnx", state.rotation, space - state.translation[:, None])[at, 17:]
     shape = np.nan_to_num(local - np.nanmedian(local, 0)) / IOD_M
     turn = rotations.log(state.rotation[at] @ rotations.mean(state.rotation[at]).T)

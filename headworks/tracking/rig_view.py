@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.cameras import Camera
 from headworks.tracking.terms import Lens
 
 Array = NDArray[np.float64]
@@ -67,6 +68,11 @@ class RigView:
         return Lens(
             self.viewmats[c, :3, :3], self.viewmats[c, :3, 3], float(self.Ks[:, c, 0, 0].mean())
         )
+
+    def lens_camera(self, c: int) -> Camera:
+        """The lens as a camera whose pixels are those of `centred`."""
+        lens = self.lens(c)
+        return Camera(self.viewmats[c], np.diag([lens.focal, lens.focal, 1.0]), *self.size)
 
     def centred(self, c: int, pixels: Array) -> Array:
         """[T, N, 2] pixels of camera c as its lens would have them about the principal point."""
