@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +30,13 @@ class PriorParams(TrainingParams):
     width: int = Field(64, ge=8, le=1024, description="width of the decoder (paper: 256)")
     depth: int = Field(4, ge=1, le=16, description="layers of the decoder's trunk (paper: 6)")
     steps: int = Field(1000, ge=1, description="training steps (paper: 1.56 million)")
+    flat_fall: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="once the mean loss of a fifth of the steps lies less than this share below "
+        "that of the fifth before, rates fall and training ends; 0: it takes all steps",
+    )
     people_per_step: int = Field(1, ge=1, le=256, description="identities per step")
     views_per_step: int = Field(2, ge=1, le=64, description="pictures of each identity per step")
     processes: int = Field(
@@ -82,16 +88,24 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     from headworks.artifacts import write_meta, write_table
     from headworks.avatars.gasp.file import save_prior
     from headworks.avatars.gasp.prior import train_prior
+    from headworks.avatars.gasp.ranks import place
     from headworks.avatars.gasp.samples import keep_samples
-    from headworks.avatars.gasp.training import make_surface
-    from headworks.errors import ArtifactError
+    from headworks.avatars.gasp.training import flatness, make_surface
+    from headworks.errors import ArtifactError, ParamsError
     from headworks.heads import load_exact
     from headworks.synthetic.film import scratch_folder
     from headworks.tracks import load_truth
 
     processes = params.processes or max(torch.cuda.device_count(), 1)
-    if processes > 1 and "RANK" not in os.environ:
+    rank, world = place()
+    if world == 1 and processes > 1:
         return run_in_ranks(processes, inputs, params, out, context)
+    if world != processes:
+        raise ParamsError(
+            f"prior: WORLD_SIZE={world} stands in the environment, and `prior.processes` asks for "
+            f"{processes} processes; unset WORLD_SIZE and RANK (the stage starts its processes "
+            f"itself), or set prior.processes={world} if this is one of {world} by torchrun"
+        )
     torch.set_num_threads(context.threads)
     members: dict[str, Path] = inputs["synthesis"]
     if not members:
@@ -114,7 +128,7 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
         prior, binding, curves = train_prior(
             head, people, config, context.seed, context.progress, scratch, perceptual
         )
-        if int(os.environ.get("RANK", "0")):
+        if rank:
             return  # the first process writes
         out.mkdir(parents=True, exist_ok=True)
         for sample in sorted((scratch / "samples").glob("step_*.png")):
@@ -135,6 +149,8 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
             "gaussians": len(binding.faces),
             "perceptual": perceptual.name if perceptual else "none",
             "psnr": curves[-1].psnr,
+            "steps": curves[-1].step,
+            **flatness(curves, config.decay_from),
         },
     )
 

@@ -16,6 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from headworks.avatars.gasp.checkpoint import Checkpoints
+from headworks.errors import ParamsError
+from stages.contract import Context
+from stages.prior import PriorParams, run
 from tests.gasprun import TINY, TINY_FIT, fit, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,6 +124,20 @@ def test_people_must_share_out_evenly(tmp_path: Path, monkeypatch: pytest.Monkey
         Ranks(0, 2, torch.device("cpu")).share(3)
     shares = [list(Ranks(rank, 2, torch.device("cpu")).share(4)) for rank in range(2)]
     assert shares == [[0, 1], [2, 3]]
+
+
+def test_a_rank_that_some_launcher_left_behind_does_not_silence_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headworks.avatars.gasp.ranks import place
+
+    monkeypatch.setenv("RANK", "3")
+    assert place() == (0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert place() == (3, 4)
+    context = Context(0, 1, lambda done, text: None, tmp_path)
+    with pytest.raises(ParamsError, match=r"prior\.processes=4"):
+        run({"synthesis": {}}, PriorParams(processes=2), tmp_path / "out", context)
 
 
 def test_stages_of_no_steps_leave_no_curve(tmp_path: Path) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from headworks.avatars.binding import LocalGaussians, bind_uv, initial_gaussians
 from headworks.avatars.gasp import fit as fitting
+from headworks.avatars.gasp.checkpoint import Checkpoints
 from headworks.avatars.gasp.config import FitConfig, PriorConfig
 from headworks.avatars.gasp.decoder import GaussianDecoder, GaussianPrior
 from headworks.avatars.gasp.fit import fit_avatar
 from headworks.avatars.gasp.prior import train_prior
-from headworks.avatars.gasp.training import Order, RowAdam, Training, rate_factor
+from headworks.avatars.gasp.training import Order, RowAdam, Training, flatness, rate_factor
 from headworks.avatars.gasp.unseen import visible_pixels
+from headworks.avatars.training import Curve, loss_fall
 from tests.toyhead import toy_head
 from tests.toypeople import capture, painted
 
@@ -115,6 +119,42 @@ def test_rates_are_constant_then_fall_to_a_tenth() -> None:
     assert rate_factor(0, 100) == rate_factor(70, 100) == 1
     assert rate_factor(85, 100) == pytest.approx(0.1**0.5)
     assert rate_factor(100, 100) == pytest.approx(0.1)
+
+
+def flattening(checkpoints: Checkpoints, flat_fall: float, steps: int = 3000) -> Training:
+    """A training whose loss falls to a floor whatever it does, run to its end."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    groups = [({"parameter": parameter}, 1e-3)]
+    config = PriorConfig(checkpoint_steps=700)
+    training = Training("toy", steps, groups, config, checkpoints, flat_fall=flat_fall)
+    training.run(lambda step: (1 + np.exp(-step / 400) + 0 * parameter.sum(), 20.0), silent)
+    return training
+
+
+def test_a_training_whose_loss_is_flat_lets_its_rates_fall_and_ends(tmp_path) -> None:
+    none = Checkpoints(None, {})
+    whole, early = flattening(none, 0.0), flattening(none, 0.02)
+    assert (whole.step, whole.plateau) == (3000, None)
+    assert early.plateau is not None
+    curves = early.curves()
+    assert loss_fall(curves, early.plateau) < 0.02 <= loss_fall(curves, early.plateau - 20)
+    assert early.step == math.ceil(early.plateau / 0.7) < 3000
+    assert early.adam.param_groups[0]["lr"] == pytest.approx(1e-4, rel=0.01)  # rates have fallen
+    # A plateau that came before a kill is known after it.
+    state = tmp_path / "toy.safetensors"
+    flattening(Checkpoints(tmp_path, {}), 0.02)
+    assert state.exists()
+    again = flattening(Checkpoints(tmp_path, {}), 0.02)
+    assert (again.step, again.plateau, again.points) == (early.step, early.plateau, early.points)
+
+
+def test_the_fall_of_a_loss_compares_two_windows_of_equal_length() -> None:
+    curves = [Curve("x", s, 2.0 if s <= 800 else 1.5, 0.0) for s in range(20, 1001, 20)]
+    assert loss_fall(curves, 1000) == pytest.approx(0.25)
+    assert loss_fall(curves, 800) is None  # windows of 160 steps say nothing
+    found = flatness([Curve("x", s, 3.0 - s / 4000, 0.0) for s in range(20, 4001, 20)], 0.5)
+    assert found["fall_before_decay"] == pytest.approx(0.1 / 2.7, rel=0.02)
+    assert found["fall_at_end"] == pytest.approx(0.1 / 2.15, rel=0.02)
 
 
 def test_a_template_that_is_not_trained_stays_as_it_was() -> None:
@@ -275,3 +315,13 @@ def test_the_decoder_s_widths_are_free() -> None:
         assert [tuple(x.shape) for x in offsets] == [
             (2, 5, 3), (2, 5, 3), (2, 5, 4), (2, 5, 3), (2, 5)
         ]  # fmt: skip
+
+
+def test_rendering_leaves_torch_the_threads_that_it_was_given(photo) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        fitted(photo, replace(SMALL, inversion_steps=1, decoder_steps=0, refine_steps=0))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,32 @@ class Curve:
     step: int
     loss: float
     psnr: float
+
+
+FLAT_WINDOW = 0.2
+"""Share of the steps so far whose mean loss is compared with that of as many steps before."""
+FLAT_STEPS = 200
+"""A shorter window says nothing: people differ more than a mean falls in it."""
+
+
+def loss_fall(curves: Sequence[Curve], at: float, window: float = FLAT_WINDOW) -> float | None:
+    """By which share the mean loss fell from one window to the next, up to a step.
+
+    Args:
+        curves: points of one stage. at: the second window ends at this step.
+        window: length of both windows, a share of `at`.
+
+    Returns:
+        1 - later / earlier mean; None while the windows are shorter than FLAT_STEPS.
+    """
+    length = window * at
+    if length < FLAT_STEPS:
+        return None
+    later = [c.loss for c in curves if at - length < c.step <= at]
+    earlier = [c.loss for c in curves if at - 2 * length < c.step <= at - length]
+    if not later or not earlier:
+        return None
+    return float(1 - np.mean(later) / np.mean(earlier))
 
 
 @dataclass

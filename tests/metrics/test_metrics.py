@@ -86,7 +86,7 @@ def test_ssim_gradient_is_the_derivative(loss) -> None:
         torch.rand(2, 3, 13, 14, generator=rng, dtype=torch.float64, requires_grad=True)
         for _ in range(2)
     ]
-    assert torch.autograd.gradcheck(loss, pair)
+    assert torch.autograd.gradcheck(loss, pair, fast_mode=True)  # along random directions
 
 
 def test_identical_images_are_perfect() -> None:

@@ -58,6 +58,7 @@ class PriorConfig(TrainingConfig):
     code_std: float = 0.1
     feature_std: float = 0.1
     template: bool = True
+    flat_fall: float = 0.0
     sample_steps: int = 500
 
 

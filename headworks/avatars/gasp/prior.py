@@ -189,6 +189,7 @@ def _train(
         Checkpoints(scratch, plan, writes=ranks.rank == 0),
         RowAdam(prior.codes, config.code_rate),
         ranks.mean,
+        config.flat_fall,
     )
     training.run(ranks.together(LossModule(prior, loss_at)), progress, used, watch)
     return prior.to("cpu"), binding, training.curves()

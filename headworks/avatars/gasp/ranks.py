@@ -54,13 +54,22 @@ class Ranks:
         return tuple((total / self.world).tolist())
 
 
+def place() -> tuple[int, int]:
+    """Rank and number of processes that torchrun's environment tells of; (0, 1) without it.
+
+    A RANK that some launcher left behind without WORLD_SIZE means nothing.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    return (int(os.environ["RANK"]), world) if world > 1 else (0, 1)
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
     """Join the others that torchrun's environment tells of (RANK, WORLD_SIZE, MASTER_ADDR, ...).
 
     Without it this process is alone. CUDA takes the card of LOCAL_RANK and NCCL, a CPU takes gloo.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = place()
     if world == 1:
         yield Ranks(0, 1, device)
         return
@@ -69,7 +78,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(torch.distributed.get_rank(), world, device)
+        yield Ranks(rank, world, device)
         torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()

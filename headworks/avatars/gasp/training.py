@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from headworks.avatars.binding import (
 from headworks.avatars.gasp.checkpoint import Checkpoints
 from headworks.avatars.gasp.config import TrainingConfig
 from headworks.avatars.losses import ImageLoss, geometry_regulariser
-from headworks.avatars.training import Curve, psnr_of
+from headworks.avatars.training import Curve, loss_fall, psnr_of
 from headworks.avatars.views import Views, splat_view
 from headworks.heads.base import HeadModel
 from headworks.seeds import generator
@@ -191,11 +192,14 @@ class Training:
     """Adam steps of one stage with schedule, curve, progress and checkpoints.
 
     Attributes:
-        stage: its name on the curve and of its checkpoint. steps: how many.
+        stage: its name on the curve and of its checkpoint. steps: how many, at most.
         groups: (name -> parameter, rate), names unique over all groups.
         config: schedule and checkpoint interval. checkpoints: where they are kept.
         rows: parameter that is trained row by row, besides the groups.
         mean: means of numbers over all ranks, see `headworks.avatars.gasp.ranks`.
+        flat_fall: once the loss falls by less than this share (`loss_fall`), the rates begin to
+            fall, and the training ends when they have; 0: it takes all steps.
+        plateau: the step at which that was, if it was.
     """
 
     stage: str
@@ -205,6 +209,8 @@ class Training:
     checkpoints: Checkpoints
     rows: RowAdam | None = None
     mean: Callable[..., tuple[float, ...]] = lambda *values: values
+    flat_fall: float = 0.0
+    plateau: int | None = None
 
     def __post_init__(self) -> None:
         groups: list[dict[str, Any]] = [
@@ -235,8 +241,9 @@ class Training:
         c = self.config
         rates = [rate for _, rate in self.groups]
         begin, first = time.monotonic(), self.step
-        for step in range(self.step, self.steps):
-            factor = rate_factor(step, self.steps, c.decay_from, c.decay_to)
+        while self.step < self.end:
+            step = self.step
+            factor = rate_factor(step, self.end, c.decay_from, c.decay_to)
             loss, psnr = loss_at(step)
             for p in self.named.values():
                 p.grad = None
@@ -251,18 +258,34 @@ class Training:
                 self.rows.step(used(step), factor)
             self.recent.append(self.mean(float(loss.detach()), psnr))
             self.step = step + 1
-            last = self.step == self.steps
+            last = self.step == self.end
             if len(self.recent) == CURVE_STEPS or last:
                 loss_mean, psnr_mean = np.mean(self.recent, 0).tolist()
                 self.points.append((float(self.step), loss_mean, psnr_mean))
                 self.recent.clear()
-                left = (time.monotonic() - begin) / (self.step - first) * (self.steps - self.step)
-                text = f"{self.stage} {self.step} of {self.steps}, {psnr_mean:.1f} dB"
-                report(self.step / self.steps, f"{text}, {duration(left)} left")
+                self._look_for_plateau()
+                left = (time.monotonic() - begin) / (self.step - first) * (self.end - self.step)
+                text = f"{self.stage} {self.step} of {self.end}, {psnr_mean:.1f} dB"
+                report(self.step / self.end, f"{text}, {duration(left)} left")
             if watch is not None:
                 watch(self.step)
             if last or (c.checkpoint_steps and self.step % c.checkpoint_steps == 0):
                 self.checkpoints.save(self.stage, self._state())
+
+    @property
+    def end(self) -> int:
+        """The last step: as many as were asked for, or fewer after a plateau."""
+        if self.plateau is None:
+            return self.steps
+        return min(self.steps, math.ceil(self.plateau / max(self.config.decay_from, 1e-9)))
+
+    def _look_for_plateau(self) -> None:
+        """Note the step when the loss has stopped falling at full rates."""
+        before_decay = self.step < self.config.decay_from * self.steps
+        if self.flat_fall and self.plateau is None and before_decay:
+            fall = loss_fall(self.curves(), self.step)
+            if fall is not None and fall < self.flat_fall:
+                self.plateau = self.step
 
     def curves(self) -> list[Curve]:
         """The training curve so far."""
@@ -271,6 +294,7 @@ class Training:
     def _state(self) -> dict[str, Tensor]:
         state = {
             "step": torch.tensor(self.step),
+            "plateau": torch.tensor(-1 if self.plateau is None else self.plateau),
             "points": torch.tensor(self.points, dtype=torch.float64).reshape(-1, 3),
             "recent": torch.tensor(self.recent, dtype=torch.float64).reshape(-1, 2),
         }
@@ -288,7 +312,8 @@ class Training:
 
     @torch.no_grad()
     def _restore(self, state: Mapping[str, Tensor]) -> None:
-        self.step = int(state["step"])
+        self.step, plateau = int(state["step"]), int(state["plateau"])
+        self.plateau = None if plateau < 0 else plateau
         self.points = [(s, loss, psnr) for s, loss, psnr in state["points"].tolist()]
         self.recent = [(loss, psnr) for loss, psnr in state["recent"].tolist()]
         for name, p in self.named.items():
@@ -303,6 +328,20 @@ class Training:
             self.rows.rows.copy_(state["parameter.rows"])
             for key in ("first", "second", "count"):
                 getattr(self.rows, key).copy_(state[f"rows.{key}"])
+
+
+def flatness(curves: Sequence[Curve], decay_from: float) -> dict[str, float | None]:
+    """How flat the loss of a finished training is: by which share it still fell.
+
+    Returns:
+        `fall_before_decay` at the full rates (a fifth of their steps against the fifth before),
+        `fall_at_end` over the last tenth of all steps against the tenth before; see `loss_fall`.
+    """
+    last = curves[-1].step
+    return {
+        "fall_before_decay": loss_fall(curves, decay_from * last),
+        "fall_at_end": loss_fall(curves, last, 0.1),
+    }
 
 
 def duration(seconds: float) -> str:
