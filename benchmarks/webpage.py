@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from headworks.avatars import BoundAvatar, load_avatar
+from headworks.avatars import load_avatar
 from headworks.metrics.pixel import psnr
 from headworks.pictures import beside, portrait_camera, save_png
 from headworks.tracks import load_tracking
@@ -51,7 +51,6 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, help="write both pictures and their difference")
     arguments = parser.parse_args()
     avatar = load_avatar(arguments.avatar)
-    assert isinstance(avatar, BoundAvatar), "a page shows bound Gaussians"
     tracking = load_tracking(arguments.tracking) if arguments.tracking else None
     resting = resting_row(avatar.head, tracking)
     worst = np.inf

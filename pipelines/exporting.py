@@ -253,14 +253,11 @@ def _layout(
 
 
 def _web(path: Path, source: Source, motion: Performance, rest: Rest, wanted: Wanted) -> list[str]:
-    from headworks.avatars import BoundAvatar
     from headworks.driving.performance import still
     from headworks.web.motion import Sequence, pack
     from headworks.web.page import write_page
 
     avatar = source.avatar
-    if not isinstance(avatar, BoundAvatar):
-        raise HeadworksError(f"{source.name}: a page shows bound Gaussians, not {avatar.method}")
     facts = {
         "subject": source.name,
         "method": avatar.method,

@@ -11,6 +11,7 @@ from torch import Tensor
 from headworks.driving.performance import (
     Performance,
     Rest,
+    home_rest,
     in_camera,
     posed,
     turned_by,
@@ -90,6 +91,18 @@ def transfer(
     place = (offsets - view[:3, 3]) @ view[:3, :3]
     pose = posed(head, identity, expression, pose, world, place)
     return Performance(head, identity, expression, pose, driver.fps, driver.source)
+
+
+def brought_home(performance: Performance, rest: Rest) -> Performance:
+    """A subject's own performance, moved as a whole: upright, in the canonical place.
+
+    Args:
+        rest: how the subject usually is; the camera that looks becomes the portrait's.
+    """
+    head, identity = performance.head, performance.identity
+    return transfer(
+        performance, rest, head, identity, home_rest(head, identity, rest), Transfer()
+    )  # fmt: skip
 
 
 def in_coefficients_of(

@@ -8,8 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headworks.avatars import BoundAvatar
+from headworks.avatars import Avatar, BoundAvatar
+from headworks.avatars.flash_avatar.avatar import FlashAvatar
+from headworks.avatars.flash_avatar.model import canonical_points, head_weights
+from headworks.avatars.flash_avatar.network import FREQUENCIES
+from headworks.avatars.gaussian_avatars.avatar import GaussianAvatar
+from headworks.errors import HeadworksError
 from headworks.heads.base import HeadModel
+from headworks.splat.sh import SH_C0
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -17,11 +23,13 @@ MIN_OPACITY = 1 / 255
 """Gaussians below it are in no picture (`headworks.splat`)."""
 SHAPE_TOLERANCE_M = 1e-6
 """A shape moves only the vertices that it moves farther than this."""
+COLOR_ONE = 8192
+"""White of `g_color`; harmonics may go beyond it, and below 0, before the view's part joins."""
 MAX_LOG_SCALE = 4.0
 """As in `headworks.avatars.binding.place`."""
 
 
-def bake(avatar: BoundAvatar) -> tuple[Arrays, dict[str, Any]]:
+def bake(avatar: Avatar) -> tuple[Arrays, dict[str, Any]]:
     """Everything that posing and drawing need, for one identity.
 
     Returns:
@@ -30,27 +38,113 @@ def bake(avatar: BoundAvatar) -> tuple[Arrays, dict[str, Any]]:
         `skin` u16 [V, 5], rows sum to 65535; `shape_start` u32 [S + 1], `shape_vertex` [n],
         `shape_delta` i16 [n, 3], `shape_scale` f32 [S] (metres per unit); `triangles` [F, 3];
         `g_triangle` [N]; `g_bary` u16 [N, 2]; `g_mean`, `g_log_scale` i16 [N, 3]; `g_quat` i16
-        [N, 4]; `g_color` u8 [N, 3]; `g_opacity` u16 [N]. And facts: counts, joints, factors.
+        [N, 4]; `g_color` i16 [N, 3], 1 is COLOR_ONE; `g_opacity` u16 [N]. Where colours depend on
+        the view `g_sh` i16 [N, K - 1, 3]; where a network moves the Gaussians what
+        `_network` says. And facts: counts, joints, factors.
+
+    Raises:
+        HeadworksError: an avatar of a method that no page can show.
     """
-    head = avatar.head
+    if isinstance(avatar, BoundAvatar):
+        return _bound(avatar)
+    if isinstance(avatar, GaussianAvatar):
+        return _face_bound(avatar)
+    if isinstance(avatar, FlashAvatar):
+        return _moved_by_network(avatar)
+    raise HeadworksError(
+        f"a page shows avatars of gasp, gaussian_avatars and flash_avatar, not of {avatar.method}"
+    )
+
+
+def _bound(avatar: BoundAvatar) -> tuple[Arrays, dict[str, Any]]:
+    local = avatar.local.detach()
+    kept = _visible(local.opacities)
+    arrays, facts = _mesh(avatar.head, avatar.identity, avatar.binding.faces[kept])
+    colours = torch.sigmoid(local.colors[kept])
+    log_scales = local.log_scales.clamp(max=MAX_LOG_SCALE)
+    described = _gaussians(
+        arrays, avatar.binding.bary[kept], local.means[kept], log_scales[kept],
+        local.quats[kept], colours, local.opacities[kept],
+    )  # fmt: skip
+    return arrays, facts | described
+
+
+def _face_bound(avatar: GaussianAvatar) -> tuple[Arrays, dict[str, Any]]:
+    """GaussianAvatars: origins are centroids, colours spherical harmonics about world axes."""
+    local = avatar.local
+    kept = _visible(local.opacities)
+    arrays, facts = _mesh(avatar.head, avatar.identity, avatar.binding[kept])
+    described = _gaussians(
+        arrays, torch.full((len(kept), 3), 1 / 3), local.means[kept], local.log_scales[kept],
+        local.quats[kept], _plain(local.sh_dc[kept]), local.opacities[kept],
+    )  # fmt: skip
+    return arrays, facts | described | _harmonics(arrays, local.sh_rest[kept], "world")
+
+
+def _moved_by_network(avatar: FlashAvatar) -> tuple[Arrays, dict[str, Any]]:
+    """FlashAvatar: a network gives offsets, turns and scales; harmonics turn with the head."""
+    raw = avatar.raw
+    kept = _visible(raw.opacities)
+    binding = avatar.binding
+    arrays, facts = _mesh(avatar.head, avatar.identity, binding.faces[kept])
+    described = _gaussians(
+        arrays, binding.bary[kept], torch.zeros(len(kept), 3), raw.log_scales[kept],
+        raw.quats[kept], _plain(raw.sh_dc[kept]), raw.opacities[kept],
+    )  # fmt: skip
+    described |= _harmonics(arrays, raw.sh_rest[kept], "head")
+    return arrays, facts | described | _network(arrays, avatar, kept)
+
+
+def _network(arrays: Arrays, avatar: FlashAvatar, kept: torch.Tensor) -> dict[str, Any]:
+    """What the page needs to run the network.
+
+    Adds `net_point` f32 [N, 3], the Gaussians' points on the neutral mesh; `net_follows` f32 [N],
+    how far each follows the neck; `net_weight_k` f32 [out, in] and `net_bias_k` of every layer.
+    """
+    layers = [layer for layer in avatar.network.layers if isinstance(layer, torch.nn.Linear)]
     with torch.no_grad():
-        rest, expressions, products, terms = fold_identity(head, avatar.identity)
-        joints = head.joints + torch.einsum("k,kjc->jc", avatar.identity, head.joint_identity)
+        points = canonical_points(avatar.head, avatar.identity, avatar.binding)[kept]
+        follows = head_weights(avatar.head, avatar.binding)[kept]
+    arrays["net_point"], arrays["net_follows"] = points.numpy(), follows.numpy()
+    for k, layer in enumerate(layers):
+        arrays[f"net_weight_{k}"] = layer.weight.detach().numpy()
+        arrays[f"net_bias_{k}"] = layer.bias.detach().numpy()
+    return {
+        "network": {
+            "layers": len(layers), "width": avatar.network.width, "frequencies": FREQUENCIES,
+            "scaleMode": avatar.scale_mode,
+        }
+    }  # fmt: skip
+
+
+def _visible(opacities: torch.Tensor) -> torch.Tensor:
+    """Which Gaussians any picture can show."""
+    return (torch.sigmoid(opacities.detach()) >= MIN_OPACITY).nonzero()[:, 0]
+
+
+def _plain(sh_dc: torch.Tensor) -> torch.Tensor:
+    """The part [N, 3] of harmonic colours [N, 1, 3] that does not depend on the view."""
+    return 0.5 + SH_C0 * sh_dc.detach()[:, 0]
+
+
+def _mesh(
+    head: HeadModel, identity: torch.Tensor, owners: torch.Tensor
+) -> tuple[Arrays, dict[str, Any]]:
+    """The triangles under the Gaussians, with what moves them.
+
+    Args:
+        identity: [Ki]. owners: int64 [N], the face of each Gaussian.
+    """
+    with torch.no_grad():
+        rest, expressions, products, terms = fold_identity(head, identity)
+        joints = head.joints + torch.einsum("k,kjc->jc", identity, head.joint_identity)
         shapes = [expressions, products]
         if head.pose_basis is not None:
             shapes.append(head.pose_basis)
-    opacity = torch.sigmoid(avatar.local.opacities.detach()).numpy()
-    keep = np.flatnonzero(opacity >= MIN_OPACITY)
-    faces, g_triangle = np.unique(avatar.binding.faces.numpy()[keep], return_inverse=True)
+    faces, g_triangle = np.unique(owners.numpy(), return_inverse=True)
     corners = head.faces.numpy()[faces]
     vertices, triangles = np.unique(corners, return_inverse=True)
     start, vertex, delta, scale = _sparse(torch.cat(shapes).numpy()[:, vertices])
-    mean, mean_scale = _symmetric(avatar.local.means.detach().numpy()[keep])
-    log_scales = avatar.local.log_scales.detach().clamp(max=MAX_LOG_SCALE).numpy()[keep]
-    middle = np.float32((log_scales.min() + log_scales.max()) / 2 if len(keep) else 0.0)
-    log_scale, log_scale_scale = _symmetric(log_scales - middle)
-    quats = torch.nn.functional.normalize(avatar.local.quats.detach(), dim=-1).numpy()[keep]
-    colours = torch.sigmoid(avatar.local.colors.detach()).numpy()[keep]
     arrays: Arrays = {
         "rest": rest.numpy()[vertices].astype(np.float32),
         "skin": _shares(head.skin_weights.numpy()[vertices]),
@@ -60,26 +154,63 @@ def bake(avatar: BoundAvatar) -> tuple[Arrays, dict[str, Any]]:
         "shape_scale": scale,
         "triangles": _index(triangles.reshape(-1, 3), len(vertices)),
         "g_triangle": _index(g_triangle, len(faces)),
-        "g_bary": np.rint(avatar.binding.bary.numpy()[keep, :2] * 65535).astype(np.uint16),
-        "g_mean": mean,
-        "g_log_scale": log_scale,
-        "g_quat": np.rint(quats * 32767).astype(np.int16),
-        "g_color": np.rint(colours * 255).astype(np.uint8),
-        "g_opacity": np.rint(opacity[keep] * 65535).astype(np.uint16),
     }
     shift = head.joint_expression
     facts = {
-        "gaussians": len(keep),
+        "gaussians": len(owners),
         "expressions": len(expressions),
         "products": terms,
         "poseShapes": head.pose_basis is not None,
         "joints": joints.double().numpy().tolist(),
         "jointExpression": None if shift is None else shift.double().numpy().tolist(),
-        "meanScale": mean_scale,
-        "logScaleScale": log_scale_scale,
-        "logScaleMiddle": float(middle),
     }
     return arrays, facts
+
+
+def _gaussians(
+    arrays: Arrays, bary: torch.Tensor, means: torch.Tensor, log_scales: torch.Tensor,
+    quats: torch.Tensor, colours: torch.Tensor, opacities: torch.Tensor,
+) -> dict[str, Any]:  # fmt: skip
+    """Add the arrays of N Gaussians.
+
+    Args:
+        bary: [N, 3]. means: [N, 3], local. log_scales: [N, 3]. quats: [N, 4]. colours: [N, 3],
+            sRGB, 1 is white. opacities: [N] logits.
+
+    Returns:
+        The factors that the integers are to be multiplied by.
+    """
+    mean, mean_scale = _symmetric(means.detach().numpy())
+    logs = log_scales.detach().numpy()
+    middle = np.float32((logs.min() + logs.max()) / 2 if len(logs) else 0.0)
+    log_scale, log_scale_scale = _symmetric(logs - middle)
+    unit = torch.nn.functional.normalize(quats.detach(), dim=-1).numpy()
+    arrays |= {
+        "g_bary": np.rint(bary.numpy()[:, :2] * 65535).astype(np.uint16),
+        "g_mean": mean,
+        "g_log_scale": log_scale,
+        "g_quat": np.rint(unit * 32767).astype(np.int16),
+        "g_color": np.rint(colours.clamp(-3.99, 3.99).numpy() * COLOR_ONE).astype(np.int16),
+        "g_opacity": np.rint(torch.sigmoid(opacities.detach()).numpy() * 65535).astype(np.uint16),
+    }
+    return {
+        "meanScale": mean_scale, "logScaleScale": log_scale_scale, "logScaleMiddle": float(middle),
+        "colorOne": COLOR_ONE,
+    }  # fmt: skip
+
+
+def _harmonics(arrays: Arrays, sh_rest: torch.Tensor, axes: str) -> dict[str, Any]:
+    """Add the view-dependent part [N, K - 1, 3] of colours, each harmonic with a scale of its own.
+
+    Args:
+        axes: "world" or "head", about whose axes the harmonics are.
+    """
+    if not sh_rest.shape[1]:
+        return {}
+    values = sh_rest.detach().numpy()
+    scale = np.maximum(np.abs(values).max((0, 2), initial=0.0), 1e-9) / 32767
+    arrays["g_sh"] = np.rint(values / scale[:, None]).astype(np.int16)
+    return {"harmonics": {"axes": axes, "scales": scale.astype(float).tolist()}}
 
 
 def fold_identity(

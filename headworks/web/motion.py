@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headworks.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from headworks.driving.performance import frontal_camera, performance_of, tracked_rest
+from headworks.driving.transfer import brought_home
 from headworks.heads.base import HeadModel, HeadPose
 from headworks.tracks import Tracking
 
@@ -69,38 +70,21 @@ def tracked_sequence(
     fps: float,
     name: str,
 ) -> Sequence:
-    """A tracked motion, moved as a whole to the canonical place.
-
-    The mean orientation of the torso and the median place of the neck's joint become those of
-    `Tracking.upright_pose`; what the person does within the sequence stays as it was.
+    """A tracked motion, moved as a whole to the canonical place (`driving.transfer.brought_home`).
 
     Args:
-        times: indices into the tracking, in order. fps: of the sequence.
+        times: indices into the tracking, in order; one that was not tracked repeats the one
+            before. fps: of the sequence.
 
     Raises:
         ValueError: when no time is given.
     """
-    index = torch.as_tensor(np.asarray(times), dtype=torch.long)
-    if not len(index):
+    if not len(times):
         raise ValueError("a sequence needs at least one time")
-    pose, upright = tracking.pose[index], tracking.upright_pose(head)
-    joint = head.joints[1] + torch.einsum("k,kc->c", tracking.identity, head.joint_identity[:, 1])
-    roots = axis_angle_to_matrix(pose.rotation)
-    places = roots @ joint + pose.translation
-    u, _, vt = torch.linalg.svd(roots.mean(0))
-    flip = torch.diag(torch.tensor([1.0, 1.0, float(torch.det(u @ vt))]))
-    home = axis_angle_to_matrix(upright.rotation)[0]
-    turn = home @ (u @ flip @ vt).T
-    target = home @ joint + upright.translation[0]
-    moved = HeadPose(
-        matrix_to_axis_angle(turn @ roots),
-        (pose.translation - places.median(0).values) @ turn.T + target,
-        pose.neck,
-        pose.neck_translation,
-        pose.jaw,
-        pose.eyes,
-    )
-    return Sequence(name, fps, pack(tracking.expression[index], moved))
+    performance = performance_of(head, tracking, fps, name).part(np.asarray(times, np.int64))
+    rest = tracked_rest(head, tracking, (1, 1), frontal_camera(head, tracking))
+    moved = brought_home(performance, rest)
+    return Sequence(name, fps, pack(moved.expression, moved.pose))
 
 
 def sweep(resting: Array, poses: Rows[Array], fps: float = 25.0, seconds: float = 1.6) -> Sequence:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headworks.avatars import Avatar, BoundAvatar
+from headworks.avatars import Avatar
 from headworks.errors import HeadworksError
 from headworks.images import to_uint8
 from headworks.pictures import PORTRAIT_ROOM, portrait_camera
@@ -23,7 +23,10 @@ from headworks.web.bake import Arrays, bake
 from headworks.web.controls import make_controls, make_poses, pose_rows
 from headworks.web.motion import Sequence, resting_row, sweep, unpack
 
-SCRIPTS = ("avatar.js", "splats.js", "renderer.js", "stage.js", "panel.js", "main.js")
+SCRIPTS = (
+    "avatar.js", "harmonics.js", "network.js", "splats.js", "renderer.js", "stage.js", "panel.js",
+    "main.js",
+)  # fmt: skip
 SHADERS = ("splat.vert", "splat.frag", "paper.vert", "paper.frag")
 POSTER_SIDE = 640
 _DISTANCE_IN_HALVES = 6.0  # as in `headworks.pictures.portrait_camera`
@@ -41,7 +44,7 @@ def write_page(
     """Write the page of one avatar. Equal arguments give equal bytes.
 
     Args:
-        avatar: an avatar of Gaussians bound to the mesh (`BoundAvatar`).
+        avatar: of any method whose avatar is made of Gaussians (`headworks.web.bake`).
         path: the HTML file to write.
         sequence: a motion to play; None: every expression in turn.
         facts: what the page says about the avatar, term -> text, in order; `subject` is the title.
@@ -52,14 +55,8 @@ def write_page(
         Counts: bytes, gaussians, vertices, frames of the sequence.
 
     Raises:
-        HeadworksError: the avatar is not one of bound Gaussians, or the sequence is of another
-            head model.
+        HeadworksError: the avatar's method has no page, or the sequence is of another head model.
     """
-    if not isinstance(avatar, BoundAvatar):
-        raise HeadworksError(
-            f"{path}: a page shows avatars of Gaussians bound to a head mesh; this one is of "
-            f"{avatar.method}"
-        )
     rest = resting_row(avatar.head) if resting is None else np.asarray(resting, np.float32)
     motion = sequence or sweep(rest, pose_rows(avatar.head, rest))
     if motion.rows.shape[1:] != rest.shape:
@@ -94,7 +91,7 @@ def write_page(
 
 
 def _assemble(
-    avatar: BoundAvatar, data: dict[str, Any], blob: bytes, said: Mapping[str, str],
+    avatar: Avatar, data: dict[str, Any], blob: bytes, said: Mapping[str, str],
     motion: Sequence, poster: str,
 ) -> bytes:  # fmt: skip
     from jinja2 import Environment, StrictUndefined
@@ -168,7 +165,7 @@ def head_vertices(avatar: Avatar) -> NDArray[np.float32]:
     return shown
 
 
-def _framing(avatar: BoundAvatar) -> dict[str, Any]:
+def _framing(avatar: Avatar) -> dict[str, Any]:
     """The camera's sphere, as `portrait_camera` has it."""
     vertices = head_vertices(avatar)
     low, high = vertices.min(0), vertices.max(0)
@@ -185,7 +182,7 @@ def _max_alpha() -> float:
     return semantics.installed().max_alpha
 
 
-def _poster(avatar: BoundAvatar, resting: NDArray[np.float32]) -> str:
+def _poster(avatar: Avatar, resting: NDArray[np.float32]) -> str:
     """The avatar at rest as a data URL, for where it cannot move."""
     from PIL import Image
 

@@ -36,6 +36,17 @@ function rotationOf(v, o) {
   ];
 }
 
+// Row-major [9] of a quaternion of any norm.
+function turnOf(qw, qx, qy, qz) {
+  const norm = Math.sqrt(qw * qw + qx * qx + qy * qy + qz * qz) || 1;
+  const w = qw / norm, x = qx / norm, y = qy / norm, z = qz / norm;
+  return [
+    1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+    2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+    2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+  ];
+}
+
 function times(a, b) {
   const out = new Array(9);
   for (let i = 0; i < 3; i++) {
@@ -66,6 +77,8 @@ class Avatar {
     this.weights = new Float64Array(arrays.shape_scale.length);
     this.skin = Float32Array.from(arrays.skin, (share) => share / 65535);
     this.unpackGaussians();
+    this.harmonics = facts.harmonics ? new Harmonics(facts, arrays) : null;
+    this.network = facts.network ? new Network(this) : null;
   }
 
   // Local Gaussians: offsets, axes (rotation times scale, row-major 3 x 3), barycentrics, opacity.
@@ -77,14 +90,7 @@ class Avatar {
     this.opacity = Float32Array.from(arrays.g_opacity, (v) => v / 65535);
     const q = arrays.g_quat;
     for (let i = 0; i < count; i++) {
-      const norm = Math.hypot(q[4 * i], q[4 * i + 1], q[4 * i + 2], q[4 * i + 3]) || 1;
-      const w = q[4 * i] / norm, x = q[4 * i + 1] / norm;
-      const y = q[4 * i + 2] / norm, z = q[4 * i + 3] / norm;
-      const r = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-      ];
+      const r = turnOf(q[4 * i], q[4 * i + 1], q[4 * i + 2], q[4 * i + 3]);
       for (let k = 0; k < 3; k++) {
         const log = arrays.g_log_scale[3 * i + k] * facts.logScaleScale + facts.logScaleMiddle;
         const scale = Math.exp(log);
@@ -155,6 +161,7 @@ class Avatar {
       }
     }
     const { rotations, moves } = this.jointTransforms(row);
+    if (this.network) this.network.move(row, rotations);
     for (let i = 0; i < vertexCount; i++) {
       const x = rest[3 * i], y = rest[3 * i + 1], z = rest[3 * i + 2];
       let px = 0, py = 0, pz = 0;

@@ -2,7 +2,7 @@
 // One ellipse per four vertices: a square in units of its standard deviations.
 precision highp float;
 precision highp int;
-uniform highp usampler2D ellipses; // two texels each: (u, v, axis), (ratio, opacity, colour bytes)
+uniform highp usampler2D ellipses; // two texels each: (u, v, axis), (ratio, opacity, colour in 8192ths)
 uniform vec2 size;
 out vec2 place;
 flat out float strength;
@@ -16,7 +16,7 @@ void main() {
   uvec4 rest = texelFetch(ellipses, at + ivec2(1, 0), 0);
   float ratio = uintBitsToFloat(rest.x); // shorter over longer axis
   strength = uintBitsToFloat(rest.y);
-  tint = vec3(uvec3(rest.z, rest.z >> 8, rest.z >> 16) & 255u) / 255.0;
+  tint = vec3(uvec3(rest.z, rest.z >> 16, rest.w) & 65535u) / 8192.0;
   float extent = min(3.33, sqrt(2.0 * log(255.0 * strength)));
   place = extent * (vec2(gl_VertexID & 1, (gl_VertexID >> 1) & 1) * 2.0 - 1.0);
   vec2 point = line.xy + place.x * line.zw + place.y * ratio * vec2(-line.w, line.z);

@@ -7,7 +7,7 @@ const MAX_EXTENT = 3.33;
 const TAN_MARGIN = 0.3;
 const NEAR = 0.01;
 const BUCKETS = 65536;
-const RECORD = 8; // floats per ellipse: u, v, axis x, axis y, ratio, opacity, colour bytes, nothing
+const RECORD = 8; // floats per ellipse: u, v, axis x, axis y, ratio, opacity; red, green | blue
 const ACROSS = 512; // ellipses per row of the texture that carries them
 
 class Splats {
@@ -15,15 +15,18 @@ class Splats {
     const n = avatar.count;
     this.avatar = avatar;
     this.camera = new Float32Array(3 * avatar.vertexCount);
-    this.frames = new Float32Array((9 * avatar.arrays.triangles.length) / 3);
+    // Frames of triangles; where a network moves the Gaussians, each has one of its own.
+    this.frames = new Float32Array(avatar.network ? 9 * n : 3 * avatar.arrays.triangles.length);
+    this.frameOf = avatar.network ? Uint32Array.from({ length: n }, (_, i) => i)
+      : avatar.arrays.g_triangle;
+    this.tint = new Float32Array(3);
     this.depth = new Float32Array(n);
     this.unsorted = new Float32Array(RECORD * n);
     this.records = new Float32Array(RECORD * ACROSS * Math.max(1, Math.ceil(n / ACROSS)));
     this.keys = new Uint16Array(n);
     this.order = new Uint32Array(n);
     this.starts = new Uint32Array(BUCKETS + 1);
-    const colours = new Uint8Array(this.unsorted.buffer);
-    this.rgb = colours;
+    this.rgb = new Uint16Array(this.unsorted.buffer);
     this.words = new Uint32Array(this.unsorted.buffer);
     this.sortedWords = new Uint32Array(this.records.buffer);
   }
@@ -31,16 +34,18 @@ class Splats {
   // view: row-major 4 x 4 world-to-camera, OpenCV axes. Returns how many ellipses are to be drawn.
   project(vertices, { view, fx, fy, cx, cy, width, height }) {
     this.toCamera(vertices, view);
-    this.triangleFrames();
-    const { avatar, camera, frames, depth, unsorted, rgb } = this;
-    const { means, axes, bary, opacity, count, arrays } = avatar;
+    const { avatar, camera, frames, frameOf, depth, unsorted, rgb, tint } = this;
+    const { means, axes, bary, opacity, count, arrays, harmonics } = avatar;
     const { g_triangle: owner, triangles, g_color: colour } = arrays;
+    if (avatar.network) avatar.network.frames(view, frames);
+    else this.triangleFrames();
+    const about = harmonics && harmonics.axes === "head" ? frames : view;
     const marginX = (TAN_MARGIN * 0.5 * width) / fx, marginY = (TAN_MARGIN * 0.5 * height) / fy;
     const right = (width - cx) / fx + marginX, left = cx / fx + marginX;
     const bottom = (height - cy) / fy + marginY, top = cy / fy + marginY;
     let shown = 0, nearest = Infinity, farthest = -Infinity;
     for (let i = 0; i < count; i++) {
-      const f = 9 * owner[i], c = 3 * owner[i], m = 3 * i, a = 9 * i;
+      const f = 9 * frameOf[i], c = 3 * owner[i], m = 3 * i, a = 9 * i;
       const b0 = bary[2 * i], b1 = bary[2 * i + 1], b2 = 1 - b0 - b1;
       const v0 = 3 * triangles[c], v1 = 3 * triangles[c + 1], v2 = 3 * triangles[c + 2];
       const mx = means[m], my = means[m + 1], mz = means[m + 2];
@@ -82,17 +87,16 @@ class Splats {
         dx /= norm;
         dy /= norm;
       }
-      const length = Math.sqrt(large), o = RECORD * shown, o4 = 4 * (o + 6);
+      const length = Math.sqrt(large), o = RECORD * shown, o2 = 2 * (o + 6);
       unsorted[o] = u;
       unsorted[o + 1] = v;
       unsorted[o + 2] = dx * length;
       unsorted[o + 3] = dy * length;
       unsorted[o + 4] = Math.sqrt(small / large);
       unsorted[o + 5] = opacity[i];
-      rgb[o4] = colour[m];
-      rgb[o4 + 1] = colour[m + 1];
-      rgb[o4 + 2] = colour[m + 2];
-      rgb[o4 + 3] = 255;
+      tint[0] = colour[m]; tint[1] = colour[m + 1]; tint[2] = colour[m + 2];
+      if (harmonics) harmonics.add(tint, i, x, y, z, about, f);
+      for (let k = 0; k < 3; k++) rgb[o2 + k] = Math.min(65535, Math.max(0, tint[k] + 0.5));
       depth[shown++] = z;
       if (z < nearest) nearest = z;
       if (z > farthest) farthest = z;
