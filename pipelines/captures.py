@@ -15,7 +15,7 @@ from pipelines.subjects import Subject, add_subject, check_name, probe
 from stages.contract import Kind
 
 Layout = Literal[
-    "nersemble", "vhap", "multiview-3dmm", "gagavatar-track", "frames", "photos", "clip"
+    "nersemble", "vhap", "multiview-3dmm", "gagavatar-track", "rig", "frames", "photos", "clip"
 ]
 """What `headworks add --layout` takes: layouts of `headworks.formats`, or plain files."""
 

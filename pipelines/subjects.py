@@ -264,7 +264,8 @@ def _gather(paths: Sequence[Path]) -> tuple[Kind, list[Path]]:
     clips = [path for path in files if path.suffix.lower() in CLIPS]
     if clips and len(files) > 1:
         raise CaptureError(
-            f"{clips[0]}: one subject is one clip, or photos; add each clip under its own name"
+            f"{clips[0]}: one subject is one clip, or photos; add each clip under its own name, or "
+            "give the folder of several cameras' videos of the same moments with --layout rig"
         )
     if clips:
         return "clip", files

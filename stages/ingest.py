@@ -95,7 +95,7 @@ def run(inputs: Inputs, params: IngestParams, out: Path, context: Context) -> No
         from headworks.formats.layouts import read_raw
 
         rig = read_raw(raw, subject.layout)
-    if rig is not None and rig.calibrated:
+    if rig is not None and (rig.calibrated or len(rig.cameras) > 1):
         from stages.ingest_multiview import ingest_rig
 
         limits = (params.size, params.stride, params.max_frames, params.head_scale)

@@ -1,4 +1,4 @@
-"""ingest of a calibrated rig: its recordings become square frames of all cameras."""
+"""ingest of a rig, calibrated or not: its recordings become square frames of all cameras."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _DETECTION_SIDE = 640
 # Frames in which the detector looks for the face: it gives the table's boxes, nothing else.
 _EVERY = 5
 _DETECTED_FACE = 110
+# Pictures of one recording in which an uncalibrated camera's face is looked for.
+_LOOKS = 5
 
 
 def ingest_rig(
@@ -39,15 +41,12 @@ def ingest_rig(
     Raises:
         CaptureError: broken recordings or calibration, or no face.
     """
-    from headworks.formats.multiview import crop_around, locate_face
     from stages.ingest_write import CaptureWriter, facts_of, write_parameters
 
     names = list(rig.cameras)
     recordings = list(rig.recordings.values())
     notes = list(rig.notes)
-    cameras, boxes, fps = _looked_at(rig)
-    point, width = locate_face(cameras, boxes)
-    crops = {name: crop_around(cameras[name], point, head_scale * width) for name in names}
+    cameras, crops, fps = (_aimed if rig.calibrated else _guessed)(rig, head_scale, notes)
     lengths = [_length(r, names, stride, max_frames, notes) for r in recordings]
     held = bool(rig.held_out & {*names, *rig.recordings})
     writer = CaptureWriter(out, sum(lengths), len(names), size, rig.has_masks)
@@ -66,8 +65,8 @@ def ingest_rig(
     if all(name in rig.plates for name in names):
         _write_plates(rig, cameras, crops, size, out)
     described = [
-        {"name": name, "width": size, "height": size, "viewmat": cameras[name].viewmat.tolist(),
-         "K": crops[name].intrinsics(cameras[name].K, size).tolist()}
+        {"name": name, "width": size, "height": size,
+         **_known(cameras[name], crops[name], size, rig.calibrated)}
         for name in names
     ]  # fmt: skip
     rate = fps or rig.fps
@@ -76,6 +75,88 @@ def ingest_rig(
          "fps": rate / stride if rate else None, "source": facts_of(rig, raw),
          "parameters": parameters, "notes": notes}
     )  # fmt: skip
+
+
+def _known(camera: Camera, crop: Crop, size: int, calibrated: bool) -> dict[str, Any]:
+    """What is known of a camera: how it stands and sees, or the size of its whole pictures."""
+    if not calibrated:
+        return {"viewmat": None, "K": None, "source_width": camera.width,
+                "source_height": camera.height}  # fmt: skip
+    return {"viewmat": camera.viewmat.tolist(), "K": crop.intrinsics(camera.K, size).tolist()}
+
+
+def _aimed(
+    rig: Rig, head_scale: float, notes: list[str]
+) -> tuple[dict[str, Camera], dict[str, Crop], float | None]:
+    """Cameras at the size of the pictures, squares around the head's place, the frame rate."""
+    from headworks.formats.multiview import crop_around, locate_face
+
+    cameras, boxes, fps = _looked_at(rig)
+    point, width = locate_face(cameras, boxes)
+    crops = {n: crop_around(camera, point, head_scale * width) for n, camera in cameras.items()}
+    return cameras, crops, fps
+
+
+def _guessed(
+    rig: Rig, head_scale: float, notes: list[str]
+) -> tuple[dict[str, Camera], dict[str, Crop], float | None]:
+    """As `_aimed` where nobody knows how the cameras stand: each one's own faces say its square.
+
+    A camera that finds no face, since it looks from the side, gets a square of the others' usual
+    size and height, in the middle of its picture.
+    """
+    import numpy as np
+
+    from headworks.cameras import Camera
+    from headworks.errors import CaptureError
+    from headworks.formats.crops import Crop, choose_crop
+    from headworks.formats.media import clip_info
+    from headworks.formats.rig import read_source
+    from headworks.landmarks.faces import detect_faces
+
+    cameras: dict[str, Camera] = {}
+    crops: dict[str, Crop] = {}
+    for name, camera in rig.cameras.items():
+        found = []
+        for recording in rig.recordings.values():
+            source = recording.sources[name]
+            every = max(1, _count(source) // _LOOKS)
+            for frame in read_source(source, every, _LOOKS):
+                height, width = frame.rgb.shape[:2]
+                here = cameras.setdefault(name, Camera(camera.viewmat, camera.K, width, height))
+                if (here.width, here.height) != (width, height):
+                    raise CaptureError(
+                        f"{source.files[0]}: {width} x {height} pixels, others of camera {name} "
+                        f"have {here.width} x {here.height}; give recordings of one size"
+                    )
+                boxes = detect_faces(frame.rgb, _DETECTION_SIDE)
+                found += [boxes[0, :4]] if len(boxes) else []
+        if found:
+            here = cameras[name]
+            content = (0, 0, here.width, here.height)
+            crops[name] = choose_crop(np.stack(found), content, head_scale)
+    if len(crops) < 2:
+        raise CaptureError(
+            f"a face was found by {len(crops)} of {len(cameras)} cameras; two or more are needed "
+            "to estimate how the cameras stand: look at the recordings, light and framing"
+        )
+    shares = [
+        np.array([c.side, c.y + c.side / 2]) / cameras[name].height for name, c in crops.items()
+    ]
+    side_share, middle_share = np.median(shares, 0)
+    blind = [name for name in cameras if name not in crops]
+    for name in blind:
+        width, height = cameras[name].width, cameras[name].height
+        side = round(min(side_share * height, width, height))
+        top = round(np.clip(middle_share * height - side / 2, 0, height - side))
+        crops[name] = Crop(float((width - side) // 2), float(top), float(side))
+    if blind:
+        notes.append(
+            f"cameras {', '.join(blind)}: no face found, the middle of their pictures was taken"
+        )
+    first = next(rig.sources())
+    fps = clip_info(first.files[0]).fps if first.is_video else None
+    return cameras, crops, fps
 
 
 def _looked_at(

@@ -18,13 +18,21 @@ class MattingParams(Params):
     """Parameters of `matting`."""
 
     backend: Literal[
-        "auto", "exact", "given", "background_matting", "rvm", "rembg", "colour_key", "plain"
+        "auto",
+        "exact",
+        "given",
+        "background_matting",
+        "rvm",
+        "rembg",
+        "plate",
+        "colour_key",
+        "plain",
     ] = Field(
         "auto",
         description="auto: exact where truth is known, given where the capture came with mattes; "
         "else, where weights are at hand, "
         "background_matting before known backgrounds, rvm for clips, rembg for photos; else "
-        "colour_key before a screen of one colour, else plain",
+        "plate before known backgrounds, colour_key before a screen of one colour, else plain",
     )
     weights: str = Field(
         "weights",

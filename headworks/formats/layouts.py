@@ -9,11 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headworks.errors import CaptureError
-from headworks.formats import clip_folders, gagavatar_track, nersemble, tsinghua, vhap
+from headworks.formats import (
+    camera_folders,
+    clip_folders,
+    gagavatar_track,
+    nersemble,
+    tsinghua,
+    vhap,
+)
 from headworks.formats.foreign import kept_inside, picture_size, read_object
 from headworks.formats.rig import Recording, Rig, Source, set_apart
 
-LAYOUTS = (nersemble.NAME, vhap.NAME, tsinghua.NAME, gagavatar_track.NAME, clip_folders.NAME)
+LAYOUTS = (
+    nersemble.NAME, vhap.NAME, tsinghua.NAME, gagavatar_track.NAME, camera_folders.NAME,
+    clip_folders.NAME,
+)  # fmt: skip
 """Names, in the order in which they are looked for."""
 
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82"}
@@ -61,6 +71,8 @@ def find_captures(
         return [_pictures(tsinghua.read_tsinghua(folder), folder.parent)]
     if known == gagavatar_track.NAME:
         return _tracked(folder)
+    if known == camera_folders.NAME:
+        return [_rig(folder, check)]
     if known == clip_folders.NAME:
         return _clips(folder, forced=layout is not None)
     if known is not None:
@@ -79,6 +91,8 @@ def _recognised(folder: Path) -> str | None:
     if gagavatar_track.is_track(folder):
         return gagavatar_track.NAME
     _refuse_halves(folder)
+    if camera_folders.is_rig(folder):
+        return camera_folders.NAME
     return clip_folders.NAME if clip_folders.people(folder) else None
 
 
@@ -109,7 +123,8 @@ def _refuse_halves(folder: Path) -> None:
     ):
         raise CaptureError(
             f"{folder / 'calibration' / 'camera_params.json'}: missing; the videos look like "
-            "NeRSemble's, whose cameras stand there (first release: camera_params/{id}/)"
+            "NeRSemble's, whose cameras stand there (first release: camera_params/{id}/); to have "
+            "the cameras estimated instead, give --layout rig"
         )
     described = sorted(folder.glob("transforms*.json"))
     if described:
@@ -147,6 +162,18 @@ def _pictures(rig: Rig, base: Path) -> Capture:
 
     kind = "multiview" if rig.calibrated else "clip"
     return Capture(rig.layout, kind, "", copy)
+
+
+def _rig(folder: Path, check: Callable[[Path], None]) -> Capture:
+    rig = camera_folders.read_rig(folder)
+
+    def copy(target: Path) -> None:
+        for source in rig.sources():
+            if source.is_video:
+                check(source.files[0])
+        _pictures(rig, folder.parent).copy(target)
+
+    return Capture(camera_folders.NAME, "multiview", "", copy)
 
 
 def _clips(folder: Path, forced: bool) -> list[Capture]:
@@ -235,6 +262,8 @@ def read_raw(folder: Path, layout: str | None) -> Rig:
     if layout == tsinghua.NAME:
         kept = [p for p in inner if tsinghua.looks_like_tsinghua(p)]
         return tsinghua.read_tsinghua(_only(kept, folder, layout))
+    if layout == camera_folders.NAME:
+        return camera_folders.read_rig(_only(inner, folder, layout))
     if layout == clip_folders.NAME:
         if not inner:
             raise CaptureError(f"{folder}: no folder of frames; add the subject again")

@@ -9,13 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headworks.errors import CaptureError, WeightsError
-from headworks.matting import background_matting, colour_key, plain, rembg_session, rvm
+from headworks.matting import (
+    background_matting,
+    colour_key,
+    plain,
+    plate_difference,
+    rembg_session,
+    rvm,
+)
 from headworks.networks.files import file_digest
 
 BACKENDS = (
     background_matting.NAME,
     rvm.NAME,
     rembg_session.NAME,
+    plate_difference.NAME,
     colour_key.NAME,
     plain.NAME,
 )
@@ -45,6 +53,8 @@ def choose_backend(
     if video:
         return rvm.NAME, f"no weights of rembg for single photos, and {video.name} is at hand"
     absent = "no weights of RobustVideoMatting or rembg"
+    if plates:
+        return plate_difference.NAME, f"{absent}, and clean backgrounds are at hand"
     if all(colour_key.screen_colour(frames) is not None for frames in sequences):
         return colour_key.NAME, f"{absent}, and the border is one saturated colour"
     return plain.NAME, f"{absent}, and the border is not one saturated colour"
@@ -75,12 +85,14 @@ def estimate_alpha(
         CaptureError: the backend cannot work on these frames.
         WeightsError: the backend's weights are absent.
     """
-    if backend == background_matting.NAME:
+    if backend in (background_matting.NAME, plate_difference.NAME):
         if plate is None:
             raise CaptureError(
-                "background_matting needs a clean picture of each camera's background; set "
+                f"{backend} needs a clean picture of each camera's background; set "
                 "`matting.backend` to auto"
             )
+        if backend == plate_difference.NAME:
+            return plate_difference.estimate(frames, plate, progress)
         return background_matting.estimate(frames, plate, weights, progress)
     if backend == rvm.NAME:
         return rvm.estimate(frames, weights, progress)

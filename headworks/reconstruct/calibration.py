@@ -24,7 +24,7 @@ _STARTS = (2.5, 1.2)
 _EPIPOLAR = 0.006
 # Scale of Cauchy's loss in the last adjustments: features are as precise as that in pixels of any
 # picture that is sharp. Observations further off than the second number are removed, pixels.
-_LOSS_PX, _MOST_ERROR_PX = 0.3, 1.5
+_LOSS_PX, _MOST_ERROR_PX = 0.1, 1.5
 _ROUNDS = 2
 
 
