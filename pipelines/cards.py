@@ -266,6 +266,6 @@ def write_cards(workspace: Workspace, members: Mapping[str, Mapping[str, str]]) 
     for name in set(states) - set(now):
         (layout.reports / "cards" / Path(name).name).unlink(missing_ok=True)
     fresh = json.dumps({"kinds": kinds, "states": now}, sort_keys=True).encode()
-    if (not mark.is_file() or mark.read_bytes() != fresh) and (wanted or states):
+    if not mark.is_file() or mark.read_bytes() != fresh:
         write_atomic(mark, fresh, layout.tmp)
     return written

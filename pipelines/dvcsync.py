@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headworks.errors import HeadworksError
 from pipelines.canon import digest
+from pipelines.dvctrees import Listed, Members, raw_collection
 from pipelines.files import stat_digest, walk_files, write_atomic
 from pipelines.layout import Layout
 from pipelines.locks import Lock
@@ -74,32 +77,20 @@ def dvc_yaml(registry: Sequence[Stage], root: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def signature(workspace: Workspace, members: Mapping[str, Mapping[str, str]]) -> str:
-    """Digest of all that dvc.lock speaks of, found without DVC."""
+def signature(workspace: Workspace, members: Members) -> str:
+    """Digest of all that dvc.lock speaks of, found without DVC and without reading results."""
     root = workspace.layout.root
     parts: list[Any] = [workspace.layout.params.is_file() and workspace.layout.params.read_text()]
-    parts.append((root / "dvc.yaml").read_text() if (root / "dvc.yaml").is_file() else None)
-    lock = root / "dvc.lock"
-    parts.append(lock.read_text() if lock.is_file() else None)
+    for name in ("dvc.yaml", "dvc.lock"):
+        path = root / name
+        parts.append(path.read_text() if path.is_file() else None)
     for name in code_folders(root):
         for relative, entry in walk_files(root / name):
             if "__pycache__" not in relative and not relative.endswith(".pyc"):
                 stat = entry.stat()
                 parts.append([name, relative, stat.st_size, stat.st_mtime_ns])
-    parts.append(stat_digest(workspace.layout.raw))
-    for stage in workspace.registry:
-        for subject, oid in sorted(members.get(stage.name, {}).items()):
-            record = _record(workspace.layout, stage.name, subject)
-            parts.append([stage.name, subject, oid, record.get("manifest")])
+    parts += [stat_digest(workspace.layout.raw), members.state()]
     return digest("dvc", parts)
-
-
-def _record(layout: Layout, stage: str, subject: str) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(layout.record(stage, subject).read_bytes())
-        return record
-    except (OSError, ValueError):
-        return {}
 
 
 @contextmanager
@@ -143,8 +134,9 @@ def sync(
     if not (root / "dvc.yaml").is_file():
         return []
     mark = layout.hidden / "dvc-synced.json"
+    known = Members(layout, members)
     try:
-        if json.loads(mark.read_text())["signature"] == signature(workspace, members):
+        if json.loads(mark.read_text())["signature"] == signature(workspace, known):
             return []
     except (OSError, ValueError, KeyError):
         pass
@@ -155,10 +147,11 @@ def sync(
         os.environ.setdefault("DVC_NO_ANALYTICS", "1")
         try:
             with Repo(str(root), _wait_for_lock=True) as repo:
-                changed = _update(workspace, repo, members, skip)
+                changed = _update(workspace, repo, members, known, skip)
         except DvcException as error:
             raise HeadworksError(f"dvc.lock could not be brought up to date: {error}") from error
-        found = signature(workspace, members)
+        known.save()
+        found = signature(workspace, known)
         write_atomic(mark, json.dumps({"signature": found}).encode(), layout.tmp)
     return changed
 
@@ -167,111 +160,96 @@ def _update(
     workspace: Workspace,
     repo: Any,
     members: Mapping[str, Mapping[str, str]],
+    known: Members,
     skip: set[str],
 ) -> list[str]:
     from dvc.repo import lock_repo
 
     layout = workspace.layout
-    if any(layout.raw.iterdir()):
-        _track_raw(workspace, repo)
-    changed = []
+    raw = _track_raw(workspace, repo) if any(layout.raw.iterdir()) else None
     with lock_repo(repo):
         stages = {stage.name: stage for stage in repo.index.stages if hasattr(stage, "name")}
+        wanted = []
         for stage in workspace.registry:
-            entry = stages.get(stage.name)
-            present = members.get(stage.name, {})
-            if entry is None or stage.name in skip or not layout.index(stage.name).is_file():
+            if stages.get(stage.name) is None or stage.name in skip:
                 continue
-            if any(
-                wanted.role != "raw" and not layout.index(wanted.role).is_file()
-                for wanted in stage.inputs
-            ):
-                continue
-            try:
-                done = _fast(layout, repo, entry, stage.name, present)
-            except (AttributeError, TypeError, KeyError, ValueError) as error:
-                # DVC's internals may move between versions; its public way is slower.
-                logging.getLogger(__name__).warning("dvc.lock the slow way: %s", error)
-                where = os.path.relpath(layout.root / "dvc.yaml", os.getcwd())
-                repo.commit(target=f"{where}:{stage.name}", force=True, relink=False)
-                done = True
-            if done:
-                changed.append(stage.name)
-    return changed
+            roles = [wanted.role for wanted in stage.inputs if wanted.role != "raw"]
+            if all(layout.index(name).is_file() for name in (stage.name, *roles)):
+                wanted.append(stage.name)
+        before = _lock_entries(layout.root)
+        try:
+            entries = [stages[name] for name in wanted]
+            for entry in entries:
+                _fast(layout, entry, known, raw)
+            if entries:
+                entries[0].dvcfile.dump_stages(entries, update_pipeline=False)
+                for entry in entries:
+                    entry.outs[0].ignore()
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            # DVC's internals may move between versions; its public way is slower.
+            logging.getLogger(__name__).warning("dvc.lock the slow way: %s", error)
+            where = os.path.relpath(layout.root / "dvc.yaml", os.getcwd())
+            for name in wanted:
+                repo.commit(target=f"{where}:{name}", force=True, relink=False)
+        after = _lock_entries(layout.root)
+    return [name for name in wanted if after.get(name) != before.get(name)]
 
 
-def _track_raw(workspace: Workspace, repo: Any) -> None:
+_RAW = re.compile(r"\A(outs:\n- md5: )[0-9a-f]{32}\.dir(\n  size: )\d+(\n  nfiles: )\d+(\n)")
+
+
+def _track_raw(workspace: Workspace, repo: Any) -> Listed:
     """`data/raw.dvc`: the raw captures are DVC's, not git's."""
     layout = workspace.layout
-    from pipelines.canon import md5_tree
-    from pipelines.subjects import Fingerprints
-
-    fingerprints = Fingerprints(layout)
-    files = {
-        relative: fingerprints.file(Path(entry.path))[0]
-        for relative, entry in walk_files(layout.raw)
-    }
-    oid = md5_tree(files)
+    raw = raw_collection(layout)
     target = layout.data / "raw.dvc"
-    if target.is_file() and f"md5: {oid}\n" in target.read_text():
-        return
-    repo.add(os.path.relpath(layout.raw, os.getcwd()))
+    text = target.read_text() if target.is_file() else ""
+    if f"md5: {raw.oid}\n" in text:
+        return raw
+    fresh, count = _RAW.subn(rf"\g<1>{raw.oid}\g<2>{raw.size}\g<3>{raw.count}\g<4>", text)
+    if count:
+        write_atomic(target, fresh.encode(), layout.tmp)
+    else:
+        repo.add(os.path.relpath(layout.raw, os.getcwd()))
     repo._reset()
+    return raw
 
 
-def _fast(layout: Layout, repo: Any, entry: Any, stage: str, present: Mapping[str, str]) -> bool:
-    """Write a stage's entry from digests that are known, without reading data.
-
-    Returns:
-        Whether the entry changed.
-    """
-    from dvc_data.hashfile.db import add_update_tree
+def _fast(layout: Layout, entry: Any, known: Members, raw: Listed | None) -> None:
+    """Fill a stage's entry from digests that are known, without reading data."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.meta import Meta
-    from dvc_data.hashfile.tree import Tree
 
-    from pipelines.store import add_file, read_tree
+    def is_dir(listed: Listed) -> Any:
+        return Meta(size=listed.size, nfiles=listed.count, isdir=True)
 
-    tree = Tree()
-    size = count = 0
-
-    def put(path: str, oid: str) -> None:
-        tree.add(tuple(path.split("/")), Meta(), HashInfo("md5", oid))
-
-    for subject, oid in present.items():
-        record = _record(layout, stage, subject)
-        listing = read_tree(layout.objects, oid)
-        if record.get("oid") != oid or listing is None:
-            raise ValueError(f"{stage}/{subject} is not published whole")
-        for relative, md5 in listing.items():
-            put(f"{subject}/{relative}", md5)
-        put(f"{subject}.manifest.json", record["manifest"])
-        size += record["bytes"] + record["manifest_bytes"]
-        count += len(listing) + 1
-    index = layout.index(stage).read_bytes()
-    put("_index.json", add_file(layout.objects, index, layout.tmp))
-    size += len(index)
-    count += 1
-    tree.digest()
-    add_update_tree(repo.cache.local, tree)
+    indexes = {f"data/{stage}/_index.json": stage for stage in known.stamps}
+    for dep in entry.deps:
+        path = Path(dep.def_path).as_posix()
+        if path == "data/raw" and raw is not None:
+            dep.hash_name = "md5"
+            dep.hash_info, dep.meta = HashInfo("md5", raw.oid), is_dir(raw)
+        elif path in indexes:
+            data = layout.index(indexes[path]).read_bytes()
+            md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            dep.hash_name = "md5"
+            dep.hash_info, dep.meta = HashInfo("md5", md5), Meta(size=len(data))
+        else:
+            dep.save()
+    listed = known.collection(entry.name)
     (out,) = entry.outs
-    before = _lock_entry(layout.root, stage)
-    entry.save_deps()
     out.hash_name = "md5"
-    out.hash_info = HashInfo("md5", tree.oid)
-    out.meta = Meta(size=size, nfiles=count, isdir=True)
+    out.hash_info = HashInfo("md5", listed.oid)
+    out.meta = is_dir(listed)
     out.files = None
     entry.md5 = entry.compute_md5()
-    entry.dump(update_pipeline=False)
-    out.ignore()
-    return _lock_entry(layout.root, stage) != before
 
 
-def _lock_entry(root: Path, stage: str) -> Any:
+def _lock_entries(root: Path) -> dict[str, Any]:
     from pipelines.params import parse_yaml
 
     try:
         lock = parse_yaml((root / "dvc.lock").read_text(), "dvc.lock")
     except OSError:
-        return None
-    return (lock or {}).get("stages", {}).get(stage)
+        return {}
+    return dict((lock or {}).get("stages") or {})

@@ -294,6 +294,7 @@ def _purge_workspace(workspace: Workspace, body: Mapping[str, Any]) -> None:
     for path in (
         *(layout.root / "dvc.lock", layout.data / "raw.dvc", layout.root / ".dvc" / "tmp"),
         *(layout.hidden / file for file in ("prefect", "reports.json", "dvc-synced.json")),
+        layout.hidden / "dvc-members.json",
         layout.hidden / "cards.json",
         *(layout.hidden / file for file in ("error.txt", "fingerprints.json", "published.json")),
         *(layout.staging, layout.scratch, layout.tmp, layout.trash, layout.hidden / "quarantine"),
