@@ -19,6 +19,7 @@ from typing import Any
 
 from headworks.errors import ArtifactError, HeadworksError, TransientError
 from pipelines.codehash import CodeIndex
+from pipelines.earlier import earlier
 from pipelines.files import fault, private_folder, remove, walk_files
 from pipelines.layout import Layout
 from pipelines.ledger import Ledger
@@ -161,7 +162,8 @@ class UnitRunner:
             started, clock, cpu = _now(), time.perf_counter(), _cpu_seconds()
             _reset_peak()
             scratch = self._scratch(spec)
-            context = Context(spec["seed"], spec["threads"], progress, scratch)
+            before = earlier(layout, self._ledger, spec["stage"], spec["subject"], spec["made_of"])
+            context = Context(spec["seed"], spec["threads"], progress, scratch, before)
             with _thread_limit(spec["threads"]):
                 module.run(inputs, params, out, context)
             seconds = time.perf_counter() - clock

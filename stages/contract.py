@@ -47,12 +47,16 @@ class Context:
         progress: call with a fraction in [0, 1] and a short message now and then.
         scratch: folder of this unit's recipe that outlives a kill: what a stage leaves there, its
             next attempt finds; None where nothing outlives it (a notebook).
+        before: what the same unit gave earlier with equal code, version, params, seed and assets,
+            for other inputs; to be read only, and only for what is proven to come out the same.
+            None where there is nothing of the kind.
     """
 
     seed: int = 0
     threads: int = 1
     progress: Callable[[float, str], None] = field(default=_silent)
     scratch: Path | None = None
+    before: Path | None = None
 
 
 Inputs = Mapping[str, Any]

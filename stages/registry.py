@@ -112,6 +112,14 @@ STAGES: tuple[Stage, ...] = (
         ),
     ),
     Stage(
+        "reenact",
+        "stages.reenact",
+        "ReenactParams",
+        "dataset",
+        tuple(Input(role, collect=True) for role in ("ingest", "matting", "tracking", "fit")),
+        ALL_CAPTURES,
+    ),
+    Stage(
         "report",
         "stages.report",
         "ReportParams",
@@ -124,8 +132,11 @@ STAGES: tuple[Stage, ...] = (
                 "landmarks",
                 "tracking",
                 "fit",
+                "gaussian_avatars",
+                "flash_avatar",
                 "evaluate",
                 "directions",
+                "reenact",
             )
         ),
         ALL_CAPTURES,

@@ -177,12 +177,13 @@ def test_the_report_shows_a_strip_per_label(
     run(
         {"prior": prior, "synthesis": members}, DirectionsParams(side=32), tmp_path / "d", Context()
     )
-    shown = shown_directions(tmp_path / "d", tmp_path / "page")
+    shown, items = shown_directions(tmp_path / "d")
     assert [s["label"] for s in shown["strips"]] == [
         label.name for label in directions.LABELS if label.attribute in ("age", "hair_length_mm")
     ]
-    for s in shown["strips"]:
-        assert (tmp_path / "page" / s["src"]).is_file()
+    for s, item in zip(shown["strips"], items, strict=True):
+        assert item.source.is_file()
+        assert item.target == s["target"]
         assert "too few" in s["people"]
 
 

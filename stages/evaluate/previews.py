@@ -53,7 +53,8 @@ class Picture:
 
     Attributes:
         role: what it is: "input", "matte", "landmarks", "mesh", "ground_truth", "error",
-            "reenactment", "orbit", "sweep", "sweep_video", or the name of a method.
+            "reenactment", "orbit", "sweep", "sweep_video", the name of a method, or "error_" and
+            such a name.
         file: name in the folder. caption: a sentence. group: pictures that belong side by side.
         width, height: pixels.
     """
@@ -186,9 +187,15 @@ def _comparison(
         role = name if name in BASELINES else "avatar"
         image = to_uint8(rendered[0])
         out.picture(role, group, caption, image, f"{role}_{number}")
-        if name not in BASELINES:
-            error = pictures.heat(flip_map(rendered[0], target), ERROR_TOP)
-            out.picture("error", group, "Where the avatar differs (FLIP)", error, f"error_{number}")
+        difference = flip_map(rendered[0], target)
+        error = "error" if name not in BASELINES else f"error_{name}"
+        out.picture(
+            error,
+            group,
+            f"Where it differs: FLIP {float(difference.mean()):.3f}",
+            pictures.heat(difference, ERROR_TOP),
+            f"{error}_{number}",
+        )
 
 
 def _side_by_side(subject: Subject, avatar: Method, pair: Pair) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""report: one static page about all subjects, with the numbers beside it as JSON and CSV."""
+"""report: static pages about all subjects, with the numbers beside them as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ class ReportParams(Params):
 
     title: str = Field("Head avatars", min_length=1, max_length=200, description="page heading")
     seed: int = Field(0, ge=0, description="of the bootstrap over subjects")
+    megabytes: float = Field(
+        20.0,
+        ge=1.0,
+        le=10_000.0,
+        description="that pictures, films and pages may have for up to ten people, a tenth of it "
+        "for each further one; where they have more, pictures and films are made smaller",
+    )
 
 
 def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> None:
-    """Write index.html with its pictures and plots, metrics.json and metrics.csv.
+    """Write index.html, a page per person, their pictures and plots, and the numbers as files.
 
     Args:
         inputs: role -> {subject: folder} for "ingest", "matting", "landmarks", "tracking", "fit"
             and "evaluate"; a subject without "evaluate" is left out (whoever publishes the page
-            lists what failed). Optionally "directions": {"all": folder}, and "costs": a JSON file
-            that `stages.report.costs` describes.
+            lists what failed). Optionally "gaussian_avatars" and "flash_avatar" for their training
+            curves, "directions" and "reenact": {"all": folder}, and "costs": a JSON file that
+            `stages.report.costs` describes.
         params: see `ReportParams`. out: folder to write. context: progress.
 
     Raises:
@@ -33,7 +41,7 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     from stages.report.costs import read_costs
     from stages.report.gather import gather
     from stages.report.numbers import write_numbers
-    from stages.report.page import write_page
+    from stages.report.page import write_pages
 
     out.mkdir(parents=True, exist_ok=True)
     context.progress(0.0, "reading the subjects")
@@ -43,5 +51,8 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     context.progress(0.4, "page and plots")
     costs = read_costs(Path(inputs["costs"])) if "costs" in inputs else []
     directions = inputs.get("directions", {}).get("all")
-    write_page(subjects, params, costs, out, directions)
-    write_meta(out, "report", {"subjects": [s.name for s in subjects], "title": params.title})
+    reenactments = inputs.get("reenact", {}).get("all")
+    told = write_pages(subjects, params, costs, out, directions, reenactments)
+    write_meta(
+        out, "report", {"subjects": [s.name for s in subjects], "title": params.title, **told}
+    )

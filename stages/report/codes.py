@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from headworks.errors import ArtifactError
+from stages.report.sizes import Item
 
 
-def shown_directions(folder: Path, out: Path) -> dict[str, Any]:
-    """Copy the strips below `out`; what the template says about them.
+def shown_directions(folder: Path) -> tuple[dict[str, Any], list[Item]]:
+    """What the template says about the strips, and where their pictures go (`target`).
 
     Raises:
         ArtifactError: the artifact is damaged.
@@ -23,12 +23,11 @@ def shown_directions(folder: Path, out: Path) -> dict[str, Any]:
         without = dict(body["without"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: not readable ({error!r}); run directions again") from None
-    target = out / "pictures" / "directions"
-    target.mkdir(parents=True)
+    items = []
     for strip in strips:
-        shutil.copyfile(folder / strip["file"], target / strip["file"])
-        strip["src"] = f"pictures/directions/{strip['file']}"
-    return {"strips": strips, "without": without}
+        strip["target"] = f"pictures/directions/{strip['file']}"
+        items.append(Item(folder / strip["file"], strip["target"]))
+    return {"strips": strips, "without": without}, items
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class SubjectReport:
         methods: the avatar's method first. protocol: full name of the leading protocol.
         means: one row per method, metric, scope, protocol (`subject_means`). rows: metrics.parquet.
         overlay: video of the tracked mesh over the pictures, if any.
-        pictures: role -> entries of pictures.json, in order. curves: the fit's curves, if any.
+        pictures: role -> entries of pictures.json, in order. curves: method -> training curves.
         facts: label -> text, for the table of preparations. missing: metrics without any value.
         frames: pictures measured.
     """
@@ -43,7 +43,7 @@ class SubjectReport:
     means: pl.DataFrame
     rows: pl.DataFrame
     pictures: dict[str, list[dict[str, Any]]]
-    curves: pl.DataFrame | None
+    curves: dict[str, pl.DataFrame]
     facts: dict[str, str]
     missing: list[dict[str, Any]]
     frames: int
@@ -94,7 +94,6 @@ def _read(name: str, folders: dict[str, Path]) -> SubjectReport:
     pictures: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         pictures.setdefault(entry["role"], []).append(entry)
-    curves = Path(folders["fit"]) / "curves.parquet" if "fit" in folders else None
     return SubjectReport(
         name=name,
         folder=folder,
@@ -105,13 +104,23 @@ def _read(name: str, folders: dict[str, Path]) -> SubjectReport:
         means=means,
         rows=rows,
         pictures=pictures,
-        curves=read_table(curves) if curves is not None and curves.is_file() else None,
+        curves=_curves(folders, meta["methods"][0]),
         facts=_facts(folders, capture, meta),
         missing=meta["missing"],
         frames=meta["frames"],
         overlay=_overlay(folders),
         values=_values(means, protocols[0]),
     )
+
+
+def _curves(folders: dict[str, Path], lead: str) -> dict[str, pl.DataFrame]:
+    """Training curves of every method that has some."""
+    found = {}
+    for role, method in (("fit", lead), *((r, r) for r in ("gaussian_avatars", "flash_avatar"))):
+        path = Path(folders[role]) / "curves.parquet" if role in folders else None
+        if path is not None and path.is_file():
+            found[method] = read_table(path)
+    return found
 
 
 def _overlay(folders: dict[str, Path]) -> Path | None:

@@ -1,84 +1,112 @@
-"""index.html: the template filled in, with copies of the pictures beside it."""
+"""The pages: templates filled in, with pictures beside them that fit the budget."""
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headworks.metrics.aggregate import paired_bootstrap
-from headworks.metrics.names import BASELINES, HIGHER_IS_BETTER, PLAIN, TITLES, split_name
+from headworks.metrics.names import BASELINES, TITLES
 from stages.report import plots
 from stages.report.codes import shown_directions
 from stages.report.costs import PLACE, Cost, with_costs
 from stages.report.gather import SubjectReport
+from stages.report.leaderboard import Board, Estimate, boards, write_leaderboard
+from stages.report.person import PersonPage, anchor_of, draw_plots, items_of, person_page
+from stages.report.places import CHANGES, PROVENANCE
+from stages.report.reenacted import matrix, read_reenactments, strip
+from stages.report.sizes import MEGABYTE, PAGE_RESERVE, Fitted, budget, fit
 
 if TYPE_CHECKING:
     from stages.report import ReportParams
 
-COLUMNS: tuple[tuple[str, str, int], ...] = (
-    ("psnr", "PSNR, dB", 2), ("psnr_face", "PSNR of the face, dB", 2), ("ssim", "SSIM", 3),
-    ("ms_ssim", "MS-SSIM", 3), ("flip", "FLIP", 3), ("fd", "FD", 3),
-    ("alpha_iou", "matte IoU", 3), ("flicker_fg", "flicker", 4),
-)  # fmt: skip
-"""Metric, heading, digits."""
-PROTOCOL_TEXT = {
-    "held_out_frames": "frames held out in time",
-    "held_out_cameras": "cameras held out",
-    "train_view": "the training view",
-}
 _FOLDER = Path(__file__).parent / "templates"
 
-MIN_SUBJECTS_FOR_INTERVAL = 5
-"""With fewer the bootstrap only repeats the least and the greatest value."""
 
-
-@dataclass(frozen=True)
-class Cell:
-    """A number in a table: its text, and whether it is the best of its column."""
-
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class SubjectView:
-    """What the template shows of one subject; pictures are paths relative to the page."""
-
-    anchor: str
-    overlay: str | None
-    report: SubjectReport
-    protocol: str
-    avatar: str
-    pictures: dict[str, list[dict[str, Any]]]
-    comparisons: list[dict[str, dict[str, Any]]]
-    headings: list[tuple[str, str]]
-    table: list[tuple[str, bool, list[Cell]]]
-    gain: float | None
-    plots: list[tuple[str, str]]
-    missing: list[str]
-
-
-def write_page(
+def write_pages(
     subjects: Sequence[SubjectReport],
     params: ReportParams,
     costs: Sequence[Cost],
     out: Path,
     directions: Path | None = None,
-) -> None:
-    """Write index.html, pictures/ and plots/ below `out`.
+    reenactments: Path | None = None,
+) -> dict[str, Any]:
+    """Write index.html, a page per person, leaderboard.csv, pictures/ and plots/ below `out`.
 
     Args:
         directions: artifact of the prior's latent directions, where there is one.
+        reenactments: artifact of cross re-enactment, where there is one.
+
+    Returns:
+        Facts for the artifact's description: `pages` (subject -> file), `size` (how pictures were
+        made to fit).
     """
+    found = boards(subjects, params.seed)
+    write_leaderboard(found, out / "leaderboard.csv")
+    anchors = [anchor_of(number, subject.name) for number, subject in enumerate(subjects)]
+    drawn = [draw_plots(a, s, out) for a, s in zip(anchors, subjects)]
+    board_plots = {
+        b.name: f"plots/{b.name}.svg"
+        for b in found
+        if plots.plot_board(b, out / "plots" / f"{b.name}.svg")
+    }
+    codes, items = shown_directions(directions) if directions else (None, [])
+    acted = read_reenactments(reenactments, [s.name for s in subjects]) if reenactments else None
+    for anchor, subject in zip(anchors, subjects):
+        items += items_of(anchor, subject)
+    items += acted.items() if acted else []
+    aim = budget(params.megabytes, len(subjects))
+    there = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    fitted = fit(items, out, aim - there - PAGE_RESERVE * (1 + len(subjects)))
+    placed = fitted.placed
+    for direction in codes["strips"] if codes else ():
+        direction["src"] = placed[direction["target"]].src
+    people = [
+        person_page(a, s, placed, d, strip(acted, s.name, placed) if acted else None)
+        for a, s, d in zip(anchors, subjects, drawn)
+    ]
+    measured = {method for subject in subjects for method in subject.values}
+    shared: dict[str, Any] = {
+        "title": params.title,
+        "people": people,
+        "baselines": [method for method in BASELINES if method in measured],
+        "style": (_FOLDER / "style.css").read_text(),
+        "label": plots.label,
+        "short": plots.short,
+    }
+    environment = _environment()
+    html = environment.get_template("index.html.j2").render(
+        **shared,
+        boards=found,
+        board_plots=board_plots,
+        gains=[sentence for board in found for sentence in _gains(board)],
+        directions=codes,
+        matrix=matrix(acted, placed) if acted else None,
+        pages={p.name: p.file for p in people},
+        weight=_weight(fitted, params.megabytes, len(subjects)),
+        costs_place=PLACE,
+        changes_place=CHANGES,
+    )
+    (out / "index.html").write_text(with_costs(html, costs))
+    template = environment.get_template("person.html.j2")
+    script = (_FOLDER / "divider.js").read_text()
+    for number, person in enumerate(people):
+        text = template.render(
+            **shared,
+            p=person,
+            pages={q.name: q.file for q in people},
+            before=people[number - 1] if number else None,
+            after=people[number + 1] if number + 1 < len(people) else None,
+            provenance_place=PROVENANCE,
+            script=script,
+        )
+        (out / person.file).write_text(text)
+    return {"pages": {p.name: p.file for p in people}, "size": fitted.level.text or "as they are"}
+
+
+def _environment() -> Any:
     import jinja2
 
-    views = [_view(number, subject, out) for number, subject in enumerate(subjects)]
-    measured = {method for subject in subjects for method in subject.values}
-    overview = plots.plot_overview(subjects, out / "plots" / "overview.svg")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -86,123 +114,56 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("index.html.j2").render(
-        title=params.title,
-        subjects=views,
-        overview="plots/overview.svg" if overview else None,
-        gains=_gains(subjects, params.seed),
-        baselines=[method for method in BASELINES if method in measured],
-        style=(_FOLDER / "style.css").read_text(),
-        script=(_FOLDER / "divider.js").read_text(),
-        directions=shown_directions(directions, out) if directions else None,
-        costs_place=PLACE,
-        label=plots.label,
-    )
-    (out / "index.html").write_text(with_costs(html, costs))
+    environment.filters["signed"] = signed
+    environment.filters["spread"] = spread
+    return environment
 
 
-def anchor_of(number: int, name: str) -> str:
-    """A name that is safe in links and file paths, unique by its number."""
-    return f"s{number + 1}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'subject'}"
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign, as printed."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else f"{0:.{digits}f}"
 
 
-def _view(number: int, subject: SubjectReport, out: Path) -> SubjectView:
-    anchor = anchor_of(number, subject.name)
-    folder = out / "pictures" / anchor
-    folder.mkdir(parents=True)
-    for entries in subject.pictures.values():
-        for entry in entries:
-            shutil.copyfile(subject.folder / "pictures" / entry["file"], folder / entry["file"])
-            entry["src"] = f"pictures/{anchor}/{entry['file']}"
-    film = None
-    if subject.overlay is not None:
-        film = f"pictures/{anchor}/tracking.mp4"
-        shutil.copyfile(subject.overlay, out / film)
-    drawn = []
-    for name, caption, draw in (
-        ("psnr", f"PSNR of every measured picture of {subject.name}", plots.plot_frames),
-        ("curves", f"Training curve of {subject.name}", plots.plot_curves),
-    ):
-        file = f"plots/{anchor}-{name}.svg"
-        if draw(subject, out / file):
-            drawn.append((file, caption))
-    headings = [
-        (text, "↑" if HIGHER_IS_BETTER[split_name(name)[0]] else "↓")
-        for name, text, _ in COLUMNS
-        if any(name in values for values in subject.values.values())
-    ]
-    return SubjectView(
-        anchor=anchor,
-        overlay=film,
-        report=subject,
-        protocol=PROTOCOL_TEXT[subject.frames_kind],
-        avatar=subject.methods[0],
-        pictures=subject.pictures,
-        comparisons=subject.comparisons(),
-        headings=headings,
-        table=_table(subject),
-        gain=_gain(subject),
-        plots=drawn,
-        missing=_missing(subject),
-    )
+def spread(estimate: Estimate, difference: bool = False) -> str:
+    """Low and high of an estimate; empty where there is but one person."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    if difference:
+        return (
+            f"{signed(estimate.low, estimate.digits)} to {signed(estimate.high, estimate.digits)}"
+        )
+    return f"{estimate.low:.{estimate.digits}f}\N{EN DASH}{estimate.high:.{estimate.digits}f}"
 
 
-def _table(subject: SubjectReport) -> list[tuple[str, bool, list[Cell]]]:
-    """One row per method: name, whether it is a baseline, one cell per shown column."""
-    rows: dict[str, list[Cell]] = {method: [] for method in subject.methods}
-    for name, _, digits in COLUMNS:
-        values = {m: subject.values.get(m, {}).get(name) for m in subject.methods}
-        known = [v for v in values.values() if v is not None]
-        if not known:
-            continue
-        better = max if HIGHER_IS_BETTER[split_name(name)[0]] else min
-        best = f"{better(known):.{digits}f}"
-        for method, value in values.items():
-            text = "–" if value is None else f"{value:.{digits}f}"
-            rows[method].append(Cell(text, text == best and len(known) > 1))
-    return [(method, method in BASELINES, cells) for method, cells in rows.items()]
+def _gains(board: Board) -> list[str]:
+    """Paired comparison of the leading avatar with the others, in sentences."""
+    if board.frames_kind == "train_view" or "psnr" not in board.metrics:
+        return []
+    at = board.metrics.index("psnr")
+    parts = []
+    for row in board.rows:
+        difference = row.differences[at]
+        if difference is not None:
+            article = "" if row.method in TITLES else "the "
+            parts.append(
+                f"{signed(-difference.mean, 2)} dB against {article}{plots.label(row.method)}"
+            )
+    people = f"{len(board.subjects)} {'person' if len(board.subjects) == 1 else 'people'}"
+    if not parts:
+        return []
+    return [f"{board.title} ({people}): PSNR of the avatar is {', '.join(parts)}."]
 
 
-def _gain(subject: SubjectReport) -> float | None:
-    """PSNR of the avatar above the better of what one gets without an avatar, dB."""
-    values = {m: v["psnr"] for m, v in subject.values.items() if "psnr" in v}
-    others = [v for m, v in values.items() if m in PLAIN]
-    own = values.get(subject.methods[0])
-    return own - max(others) if own is not None and others else None
+def _weight(fitted: Fitted, megabytes: float, people: int) -> str:
+    """How heavy the page is, in a sentence."""
+    aim = budget(megabytes, people) / MEGABYTE
+    text = f"Pictures and films: {fitted.size / MEGABYTE:.1f} MB"
+    if fitted.level.text:
+        text += f"; to stay below {aim:g} MB, {fitted.level.text}"
+    if not fitted.fits:
+        text += f"; still more than the {aim:g} MB aimed at"
+    return f"{text}."
 
 
-def _gains(subjects: Sequence[SubjectReport], seed: int) -> list[str]:
-    """Paired comparison with each baseline over the subjects that have held-out pictures."""
-    sentences = []
-    for baseline in BASELINES:
-        pairs = [
-            (s.values[s.methods[0]]["psnr"], s.values[baseline]["psnr"])
-            for s in subjects
-            if s.frames_kind != "train_view"
-            and "psnr" in s.values.get(s.methods[0], {})
-            and "psnr" in s.values.get(baseline, {})
-        ]
-        if not pairs:
-            continue
-        own, other = zip(*pairs)
-        result = paired_bootstrap(own, other, seed=seed)
-        article = "" if baseline in TITLES else "the "
-        text = f"{result.mean:+.2f} dB PSNR against {article}{plots.label(baseline)}"
-        if result.low is not None and len(pairs) >= MIN_SUBJECTS_FOR_INTERVAL:
-            text += f" (95 % interval over subjects {result.low:+.2f} to {result.high:+.2f})"
-        text = text.replace("-", "\N{MINUS SIGN}")
-        count = f"{len(pairs)} subject{'s' if len(pairs) > 1 else ''} with held-out pictures"
-        sentences.append(f"{text}, {count}.")
-    return sentences
-
-
-def _missing(subject: SubjectReport) -> list[str]:
-    """Metrics without a value, one sentence for each reason."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for row in subject.missing:
-        name = row["metric"] if row["scope"] == "full" else f"{row['metric']} ({row['scope']})"
-        reasons.setdefault((row["method"], row["reason"] or "unknown"), []).append(name)
-    return [
-        f"{plots.label(method)}: no {', '.join(names)}: {reason}"
-        for (method, reason), names in sorted(reasons.items())
-    ]
+__all__ = ["PersonPage", "signed", "spread", "write_pages"]

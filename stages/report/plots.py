@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headworks.metrics.names import BASELINES, TITLES
 from stages.report.gather import SubjectReport
+from stages.report.leaderboard import Board
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +53,11 @@ def label(method: str) -> str:
     return plain if method in BASELINES else f"avatar ({method})"
 
 
+def short(method: str) -> str:
+    """The same where there is little room."""
+    return label(method) if method in BASELINES else "avatar"
+
+
 def plot_frames(subject: SubjectReport, path: Path) -> bool:
     """PSNR of every measured picture, per method; False where there are fewer than two."""
     import polars as pl
@@ -87,57 +92,70 @@ def plot_frames(subject: SubjectReport, path: Path) -> bool:
 
 
 def plot_curves(subject: SubjectReport, path: Path) -> bool:
-    """The fit's PSNR over its steps, stage after stage; False without curves."""
-    curves = subject.curves
-    if curves is None or len(curves) < 2:
+    """Training PSNR of every method over its steps, stage after stage; False without curves."""
+    curves = {m: c for m, c in subject.curves.items() if len(c) > 1 and "psnr" in c.columns}
+    if not curves:
         return False
+    lead = subject.methods[0]
     with _figure((5.4, 2.5)) as (figure, axes):
-        offset = 0
-        stages = list(dict.fromkeys(curves["stage"].to_list()))
-        for number, stage in enumerate(stages):
-            one = curves.filter(curves["stage"] == stage).sort("step")
-            steps = [offset + step for step in one["step"].to_list()]
-            few = {"marker": "o"} if len(one) < 3 else {}
-            line = {"color": AVATAR_STYLE["color"], "linewidth": 1.2, **few}
-            axes.plot(steps, one["psnr"].to_list(), **line)
-            if number:
-                axes.axvline(offset, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-            axes.annotate(
-                stage,
-                (offset, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, -2),
-                textcoords="offset points",
-                va="top",
-                color=MUTED,
-            )
-            offset = steps[-1] + 1
+        for method, table in curves.items():
+            offset = 0
+            look = style(method)
+            for number, stage in enumerate(dict.fromkeys(table["stage"].to_list())):
+                one = table.filter(table["stage"] == stage).sort("step")
+                steps = [offset + step for step in one["step"].to_list()]
+                few = {"marker": look["marker"]} if len(one) < 3 else {}
+                axes.plot(
+                    steps,
+                    one["psnr"].to_list(),
+                    color=look["color"],
+                    linestyle=look["linestyle"],
+                    linewidth=1.2,
+                    label=None if number else label(method),
+                    **few,
+                )
+                if method == lead:
+                    _stage_mark(axes, offset, stage, bool(number))
+                offset = steps[-1] + 1
         axes.set_xlim(left=0)
         axes.set_xlabel("step")
         axes.set_ylabel("training PSNR (dB)")
+        if len(curves) > 1:
+            figure.legend(ncols=3, loc="outside upper center")
         _save(figure, path)
     return True
 
 
-def plot_overview(subjects: Sequence[SubjectReport], path: Path) -> bool:
-    """PSNR of all subjects and methods on one axis; False without numbers."""
-    known = [s for s in subjects if any("psnr" in v for v in s.values.values())]
-    if not known:
+def _stage_mark(axes: Axes, offset: int, stage: str, line: bool) -> None:
+    """Where a stage of the leading method begins, and its name."""
+    if line:
+        axes.axvline(offset, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.annotate(
+        stage, (offset, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
+        textcoords="offset points", va="top", color=MUTED,
+    )  # fmt: skip
+
+
+def plot_board(board: Board, path: Path) -> bool:
+    """PSNR of the methods of a board: means, spreads, and every person; False without numbers."""
+    rows = board.psnr()
+    if not rows:
         return False
-    with _figure((5.4, 0.9 + 0.42 * len(known))) as (figure, axes):
-        for row, subject in enumerate(known):
-            values = {m: v["psnr"] for m, v in subject.values.items() if "psnr" in v}
-            axes.plot([min(values.values()), max(values.values())], [row, row], color=GRID, lw=4)
-            for method in subject.methods:
-                if method in values:
-                    marker = {**style(method), "linestyle": ""}
-                    axes.plot(values[method], row, label=label(method), markersize=7, **marker)
-        axes.set_yticks(range(len(known)), [s.name for s in known])
-        axes.set_ylim(len(known) - 0.5, -0.5)
+    with _figure((5.4, 0.8 + 0.34 * len(rows))) as (figure, axes):
+        for at, (method, estimate) in enumerate(rows):
+            look = style(method)
+            if estimate.low is not None and estimate.high is not None:
+                axes.plot([estimate.low, estimate.high], [at, at], color=look["color"], lw=1.6)
+                for end in (estimate.low, estimate.high):
+                    axes.plot([end, end], [at - 0.14, at + 0.14], color=look["color"], lw=1.6)
+            if estimate.count > 1:
+                people = {"linestyle": "", "marker": "|", "color": MUTED, "markersize": 7}
+                axes.plot(estimate.values, [at + 0.3] * estimate.count, **people)
+            axes.plot(estimate.mean, at, **{**look, "linestyle": "", "markersize": 7})
+        axes.set_yticks(range(len(rows)), [label(method) for method, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("PSNR (dB), higher is better")
         axes.grid(axis="y", visible=False)
-        handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
-        figure.legend(handles.values(), handles.keys(), ncols=3, loc="outside upper center")
         _save(figure, path)
     return True
 

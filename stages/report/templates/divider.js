@@ -1,4 +1,6 @@
-// Turns each pair of pictures into one with a movable divider. Without it they stand side by side.
+// Turns each pair of pictures into one with a movable divider, and lets the second be any method's.
+// Without it they stand side by side.
+let groups = 0;
 for (const pair of document.querySelectorAll("[data-divider]")) {
   const slider = document.createElement("input");
   slider.type = "range";
@@ -15,11 +17,13 @@ for (const pair of document.querySelectorAll("[data-divider]")) {
   const handle = document.createElement("span");
   handle.className = "handle";
   handle.setAttribute("aria-hidden", "true");
+  const image = pair.querySelector("img");
   const follow = (event) => {
-    const box = pair.getBoundingClientRect();
+    const box = image.getBoundingClientRect();
     show((100 * (event.clientX - box.left)) / box.width);
   };
   pair.addEventListener("pointerdown", (event) => {
+    if (event.target.closest("fieldset")) return;
     pair.setPointerCapture(event.pointerId);
     follow(event);
     slider.focus({ preventScroll: true });
@@ -28,9 +32,38 @@ for (const pair of document.querySelectorAll("[data-divider]")) {
   pair.addEventListener("pointermove", (event) => {
     if (pair.hasPointerCapture(event.pointerId)) follow(event);
   });
-  const image = pair.querySelector("img");
   pair.style.setProperty("--ratio", image.getAttribute("height") / image.getAttribute("width"));
   pair.append(handle, slider);
+  const answers = [...(pair.nextElementSibling?.querySelectorAll("[data-answer]") ?? [])];
+  if (answers.length > 1) pair.after(choice(pair, slider, answers, groups++));
   pair.classList.add("live");
   show(50);
+}
+
+function choice(pair, slider, answers, number) {
+  const [, second] = pair.querySelectorAll("figure");
+  const picture = second.querySelector("img");
+  const caption = second.querySelector("figcaption");
+  const field = document.createElement("fieldset");
+  const legend = document.createElement("legend");
+  legend.textContent = "Compare the ground truth with";
+  field.append(legend);
+  answers.forEach((answer, index) => {
+    const name = answer.dataset.answer;
+    const radio = document.createElement("input");
+    radio.type = "radio";
+    radio.name = "answer" + number;
+    radio.checked = index === 0;
+    radio.addEventListener("change", () => {
+      const own = answer.querySelector("img");
+      picture.src = own.getAttribute("src");
+      picture.alt = own.alt;
+      caption.textContent = name;
+      slider.setAttribute("aria-label", pair.dataset.divider.replace(/avatar$/, name));
+    });
+    const words = document.createElement("label");
+    words.append(radio, " " + name);
+    field.append(words);
+  });
+  return field;
 }
