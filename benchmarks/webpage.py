@@ -35,7 +35,8 @@ TIMING = """(() => {
   const time = (work) => { const start = performance.now(); for (let i = 0; i < 20; i++) work();
     return (performance.now() - start) / 20; };
   const vertices = avatar.pose(row);
-  return [time(() => avatar.pose(row)), time(() => stage.splats.project(vertices, camera)),
+  const think = avatar.network ? time(() => avatar.network.infer()) : 0;
+  return [think, time(() => avatar.pose(row)), time(() => stage.splats.project(vertices, camera)),
     time(() => { window.headworks.draw(row, camera); })];
 })()"""
 
@@ -84,9 +85,10 @@ def main() -> int:
                         str(arguments.pictures / name),
                         beside([ours, theirs, gap.astype(np.uint8)]),
                     )
-        pose, project, draw = browser.run(TIMING.replace("SIDE", str(arguments.side)))
+        think, pose, project, draw = browser.run(TIMING.replace("SIDE", str(arguments.side)))
         print(
             f"ms per picture of {arguments.side} px (software WebGL): posing {pose:.1f}, "
+            f"network {think:.1f}, "
             f"projecting and sorting {project:.1f}, all with drawing and reading back {draw:.1f}"
         )
         outside = [r for r in browser.requests if not r.startswith("file:")]

@@ -10,6 +10,7 @@ class Network {
     this.avatar = avatar;
     this.facts = facts.network;
     this.condition = [];
+    this.spent = 0; // milliseconds of the last picture
     this.torso = [1, 0, 0, 0];
     this.neck = [1, 0, 0, 0];
     this.logScales = Float32Array.from(
@@ -53,11 +54,14 @@ class Network {
     for (const part of [POSE.jaw, POSE.eyes, POSE.eyes + 3]) {
       condition.push(...rotationOf(row, expressions + part).slice(0, 6));
     }
+    const start = performance.now();
     // Turning head or camera asks nothing new of the network.
-    if (condition.every((value, k) => value === this.condition[k])) return;
-    this.condition = condition;
-    this.infer();
-    this.shape();
+    if (condition.some((value, k) => value !== this.condition[k])) {
+      this.condition = condition;
+      this.infer();
+      this.shape();
+    }
+    this.spent = performance.now() - start;
   }
 
   infer() {

@@ -57,6 +57,8 @@ class Stage {
   // Fewer pixels where the device is slow, more again where it is not.
   paced(milliseconds) {
     if (milliseconds > 4000) return; // the page was in the background
+    // Fewer pixels would not make a network think faster.
+    if (this.avatar.network) milliseconds = Math.max(0, milliseconds - this.avatar.network.spent);
     this.pace += (milliseconds > 300 ? 0.5 : 0.1) * (milliseconds - this.pace);
     if (this.pace > SLOW_MS || (this.pace < FAST_MS && this.scale < 1)) {
       const factor = Math.min(1.1, Math.max(0.5, Math.sqrt(PACE_MS / this.pace)));
