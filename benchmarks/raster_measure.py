@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,18 +17,18 @@ from numba import njit
 from benchmarks.raster_machine import fma_gflops, seconds, sgemm_gflops
 from benchmarks.raster_peers import gsplat_reference
 from headworks.splat import rasterization
-from headworks.splat.cpu import autograd, bins
+from headworks.splat.cpu import autograd
 from headworks.splat.semantics import installed
 from tests.splat_scenes import PARTS, Scene, relative, run
 
 MIN_SECONDS, MIN_REPEATS, PEER_REPEATS, WARM_UP = 3.0, 30, 3, 3
-# which kernel belongs to which stage; what is left of a step is torch's and Python's
+# stages of a step by kernel: projection, order and sizes of the lists; their entries and blending;
+# its gradient and sums; what is left of a step is torch's and Python's
 STAGES = {
-    "project": "project", "depth_order": "lists", "count": "lists", "scan": "lists",
-    "fill": "lists", "forward": "blend", "backward": "backward", "reduce": "reduce",
+    "prepare": "prepare", "forward": "blend", "backward": "backward",
     "project_backward": "project_backward",
 }  # fmt: skip
-FORWARD = ("project", "lists", "blend")
+FORWARD = ("prepare", "blend")
 
 
 def flop_per_pair(channels: int) -> int:
@@ -67,18 +67,18 @@ def count_pairs(order, means2d, conics, opacities, radii, width, height, max_alp
 def problem(scene: Scene, size: tuple[int, int]) -> dict[str, int]:
     """Size of the problem: by a separate counting pass, and the entries of our lists."""
     entries = []
-    original = autograd.Frame.bin
+    original = autograd.Blend.forward
 
-    def look(frame: Any, differentiable: bool) -> None:
-        original(frame, differentiable)
-        entries.append(int(frame.lists.offsets[-1]))
+    def look(ctx: Any, *inputs: Any) -> Any:
+        entries.append(int(inputs[-1].offsets[-1]))
+        return original(ctx, *inputs)
 
-    autograd.Frame.bin = look  # type: ignore[method-assign]
+    autograd.Blend.forward = staticmethod(look)  # type: ignore[method-assign, assignment]
     try:
         with torch.no_grad():
             _, _, meta = rasterization(*scene, *size, backend="cpu")
     finally:
-        autograd.Frame.bin = original  # type: ignore[method-assign]
+        autograd.Blend.forward = staticmethod(original)  # type: ignore[method-assign, assignment]
     radii = meta["radii"][0].numpy()
     depths = np.where((radii > 0).any(1), meta["depths"][0].numpy(), np.inf)
     visible = int(np.isfinite(depths).sum())
@@ -113,35 +113,18 @@ def step(scene: Scene, size: tuple[int, int], noise: torch.Tensor, backend: str)
 def kernel_time() -> Iterator[dict[str, float]]:
     """Collect the wall time of the kernels by stage, in the dictionary that is given."""
     spent = dict.fromkeys(STAGES.values(), 0.0)
+    share = autograd.threads.share
 
-    def add(name: str, start: float) -> None:
-        spent[STAGES[name]] += time.perf_counter() - start
-
-    places = (autograd.threads, "run"), (bins, "depth_order"), (bins, "scan")
-    originals = [getattr(module, name) for module, name in places]
-    run_threads = originals[0]
-
-    def timed_run(kernel: Any, *arguments: Any) -> None:
+    def timed(kernel: Any, *arguments: Any) -> None:
         start = time.perf_counter()
-        run_threads(kernel, *arguments)
-        add(kernel.py_func.__name__, start)
+        share(kernel, *arguments)
+        spent[STAGES[kernel.py_func.__name__]] += time.perf_counter() - start
 
-    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            start = time.perf_counter()
-            result = function(*arguments)
-            add(function.py_func.__name__, start)  # type: ignore[attr-defined]
-            return result
-
-        return call
-
-    for (module, name), replacement in zip(places, (timed_run, *map(timed, originals[1:]))):
-        setattr(module, name, replacement)
+    autograd.threads.share = timed
     try:
         yield spent
     finally:
-        for (module, name), original in zip(places, originals):
-            setattr(module, name, original)
+        autograd.threads.share = share
 
 
 def stages(scene: Scene, size: tuple[int, int], noise: torch.Tensor) -> dict[str, Any]:

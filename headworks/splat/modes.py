@@ -16,16 +16,24 @@ def blended_channels(colors: Tensor, depths: Tensor, render_mode: str) -> Tensor
 
 
 def finish(image: Tensor, alpha: Tensor, background: Tensor | None, render_mode: str) -> Tensor:
-    """Background under the colours and expected depth: [H, W, X], alpha [H, W], [D] -> [H, W, X]"""
+    """Background under the colours and expected depth.
+
+    Args:
+        image: [..., H, W, X], colours, then depth if the mode has it. alpha: [..., H, W, 1].
+        background: [D] or None.
+
+    Returns:
+        as image.
+    """
     has_depth, has_color = render_mode != "RGB", render_mode.startswith("RGB")
     color, depth = (image[..., :-1], image[..., -1:]) if has_depth else (image, None)
     parts = []
     if has_color:
         if background is not None:
-            color = color + (1 - alpha)[..., None] * background
+            color = color + (1 - alpha) * background
         parts.append(color)
     if depth is not None:
         if "ED" in render_mode:
-            depth = depth / alpha.clamp_min(ALPHA_FLOOR)[..., None]
+            depth = depth / alpha.clamp_min(ALPHA_FLOOR)
         parts.append(depth)
     return parts[0] if len(parts) == 1 else torch.cat(parts, -1)

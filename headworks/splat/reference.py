@@ -145,7 +145,7 @@ def rasterization(
             max_alpha,
         )  # fmt: skip
         background = None if backgrounds is None else backgrounds[k]
-        images.append(modes.finish(image, alpha, background, render_mode))
+        images.append(modes.finish(image, alpha[..., None], background, render_mode))
         alphas.append(alpha[..., None])
     meta = {
         "means2d": means2d, "conics": conics, "opacities": opacities2d, "depths": depths,

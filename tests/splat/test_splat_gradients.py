@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from headworks.splat import gsplat_backend, rasterization
-from headworks.splat.cpu import autograd, bins, project, project_simd_backward
+from headworks.splat.cpu import autograd
 from tests.splat_scenes import PARTS, Scene, head, relative, run
 
 
@@ -53,50 +53,40 @@ def test_only_what_asks_for_a_gradient_gets_one_and_the_same(names, simd):
 
 @pytest.fixture
 def kernels_run(monkeypatch):
-    """Names of the kernels that are run, and their arguments."""
+    """Names of the kernels that are run, and their arguments by name."""
     calls = []
-    original = autograd.threads.run
+    original = autograd.threads.share
 
     def record(kernel, threads, *args):
-        calls.append((kernel.py_func.__name__, args))
+        names = list(inspect.signature(kernel.py_func).parameters)[2:]
+        calls.append((kernel.py_func.__name__, dict(zip(names, args, strict=True))))
         original(kernel, threads, *args)
 
-    monkeypatch.setattr(autograd.threads, "run", record)
+    monkeypatch.setattr(autograd.threads, "share", record)
     return calls
+
+
+def _named(calls, kernel: str):
+    return next(named for name, named in reversed(calls) if name == kernel)
 
 
 def test_colours_alone_need_no_gradient_of_the_geometry(kernels_run):
     scene = head(200, 48)
     _loss(scene._replace(colors=scene.colors.clone().requires_grad_()))[0].backward()
-    names = [name for name, _ in kernels_run]
-    assert "project_backward" not in names
-    wanted = next(args[-2] for name, args in kernels_run if name == "backward")
-    assert wanted == autograd.COLORED
+    assert "project_backward" not in [name for name, _ in kernels_run]
+    assert _named(kernels_run, "backward")["wanted"] == autograd.COLORED
 
 
-def test_opacities_alone_need_no_gradient_of_shapes_and_view(kernels_run):
+def test_opacities_alone_need_no_gradient_of_shapes_and_view(kernels_run, simd):
     scene = head(200, 48)
     _loss(scene._replace(opacities=scene.opacities.clone().requires_grad_()))[0].backward()
-    arguments = next(args for name, args in kernels_run if name == "project_backward")
-    names = list(inspect.signature(project.project_backward.py_func).parameters)
-    assert names == list(
-        inspect.signature(project_simd_backward.project_backward.py_func).parameters
-    )
-    named = dict(zip(names[2:], arguments))
+    named = _named(kernels_run, "project_backward")
     assert named["wanted"] == 0
     assert len(named["g_quats"]) == len(named["g_scales"]) == 0
 
 
 @pytest.mark.parametrize("how", ["no_grad", "no leaf"])
-def test_without_gradient_no_buffers_of_the_backward_pass_are_made(how, monkeypatch):
-    made = []
-    fill = bins.fill
-
-    def look(thread, threads, *args):
-        made.append((args[3].shape, args[4].shape, args[6].shape))  # counts, slot offsets, slots
-        fill(thread, threads, *args)
-
-    monkeypatch.setattr(bins, "fill", look)
+def test_without_gradient_no_buffers_of_the_backward_pass_are_made(how, kernels_run):
     scene = head(200, 48)
     if how == "no_grad":
         with torch.no_grad():
@@ -104,9 +94,10 @@ def test_without_gradient_no_buffers_of_the_backward_pass_are_made(how, monkeypa
     else:
         image, _, _ = rasterization(*scene, 48, 48)
     assert image.grad_fn is None
-    assert made[-1][1:] == ((0,), (0,))
+    lists = _named(kernels_run, "forward")
+    assert lists["slots"].shape == lists["slot_offsets"].shape == (0,)
     other, _, _ = rasterization(*scene.leaves(), 48, 48)
-    assert made[-1][1] == (201,)
+    assert _named(kernels_run, "forward")["slot_offsets"].shape == (201,)
     assert torch.equal(image, other)
 
 
@@ -114,14 +105,15 @@ def test_without_gradient_no_buffers_of_the_backward_pass_are_made(how, monkeypa
 def kept(monkeypatch):
     """Weak references to what a frame hands to the backward pass."""
     references = []
-    original = autograd.Frame.bin
+    original = autograd.Blend.forward
 
-    def remember(self, differentiable):
-        original(self, differentiable)
-        arrays = self.records, self.radii, self.lists.entries, self.lists.slots
+    def remember(ctx, *inputs):
+        frame = inputs[-1]
+        arrays = frame.records, frame.radii, frame.lists.entries, frame.lists.slots
         references.extend(weakref.ref(a) for a in arrays)
+        return original(ctx, *inputs)
 
-    monkeypatch.setattr(autograd.Frame, "bin", remember)
+    monkeypatch.setattr(autograd.Blend, "forward", staticmethod(remember))
     return references
 
 
@@ -206,13 +198,14 @@ def test_absgrad_of_every_camera_of_a_batch():
 def test_lists_in_parts_give_the_same_bits(simd, monkeypatch):
     """Lists beyond one part of 1024 entries, and lists within one, in parts of another length."""
     longest = []
-    original = autograd.Frame.bin
+    original = autograd.Blend.forward
 
-    def measure(self, differentiable):
-        original(self, differentiable)
-        longest.append(int((self.lists.offsets[1:] - self.lists.offsets[:-1]).max()))
+    def measure(ctx, *inputs):
+        offsets = inputs[-1].offsets
+        longest.append(int((offsets[1:] - offsets[:-1]).max()))
+        return original(ctx, *inputs)
 
-    monkeypatch.setattr(autograd.Frame, "bin", measure)
+    monkeypatch.setattr(autograd.Blend, "forward", staticmethod(measure))
     for scene, size in ((head(12000, 128), 128), (head(600, 64), 64)):
         whole = run(scene, size, size, torch.float32)
         for step in (1024 // 3, 16):

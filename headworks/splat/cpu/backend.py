@@ -13,14 +13,14 @@ from headworks.splat import modes
 from headworks.splat.cpu.autograd import CHANNELS, Blend, Frame, Project, View
 
 
-def _stack(parts: Sequence[Tensor]) -> Tensor:
-    """`torch.stack`, without the copy for a single camera."""
-    return parts[0][None] if len(parts) == 1 else torch.stack(tuple(parts))
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Parts of one camera each as a batch."""
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
-def _unstack(batch: Tensor) -> Sequence[Tensor]:
-    """`torch.unbind`, as a view whose gradient is a view for a single camera."""
-    return [batch.squeeze(0)] if len(batch) == 1 else batch.unbind(0)
+def _cameras(batch: Tensor) -> Sequence[Tensor]:
+    """A batch as parts of one camera each."""
+    return [batch] if len(batch) == 1 else batch.split(1)
 
 
 def rasterization(
@@ -33,37 +33,37 @@ def rasterization(
     means, quats, scales, opacities, colors, viewmats = (
         t.float() for t in (means, quats, scales, opacities, colors, viewmats)
     )
-    intrinsics = Ks.detach().numpy().astype(np.float64)
+    tracked = means, quats, scales, opacities, colors, viewmats
+    differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in tracked)
     frames = [
         Frame(
             View(
                 k, width, height, float(near_plane), float(far_plane), float(eps2d),
-                float(radius_clip),
-                rasterize_mode == "antialiased", rho_floor, max_alpha,
-            )
+                float(radius_clip), rasterize_mode == "antialiased", rho_floor, max_alpha,
+            ),
+            differentiable,
         )
-        for k in intrinsics
+        for k in Ks.detach().numpy().astype(np.float64)
     ]  # fmt: skip
     projected = [
         Project.apply(means, quats, scales, opacities, view, frame)
-        for view, frame in zip(_unstack(viewmats), frames)
+        for view, frame in zip(_cameras(viewmats), frames)
     ]
-    means2d, conics, opacities2d, depths = (_stack(parts) for parts in zip(*projected))
+    means2d, conics, opacities2d, depths = (_joined(parts) for parts in zip(*projected))
     if absgrad:
         if colors.shape[-1] + ("+" in render_mode) > CHANNELS[-1]:
             raise NotImplementedError(f"absgrad: more than {CHANNELS[-1]} blended channels")
         means2d.absgrad = torch.zeros_like(means2d)  # type: ignore[attr-defined]
         for frame, magnitudes in zip(frames, means2d.absgrad.numpy()):  # type: ignore[attr-defined]
             frame.absgrad = magnitudes
-    every_color = [colors] * len(frames) if colors.ndim == 2 else _unstack(colors)
+    every_color = [colors] * len(frames) if colors.ndim == 2 else colors.unbind(0)
     images, alphas = [], []
-    # blending starts from the stacked means, so that meta["means2d"] is on the gradient's path
+    # blending starts from the joined means, so that meta["means2d"] is on the gradient's path
     for k, (frame, color, centres, (_, *geometry, depth)) in enumerate(
-        zip(frames, every_color, _unstack(means2d), projected)
+        zip(frames, every_color, _cameras(means2d), projected)
     ):
-        channels = modes.blended_channels(color, depth, render_mode)
-        inputs = centres, *geometry, channels
-        frame.bin(torch.is_grad_enabled() and any(t.requires_grad for t in inputs))
+        deep = render_mode != "RGB"
+        channels = modes.blended_channels(color, depth[0], render_mode) if deep else color
         wide = channels.shape[1] > CHANNELS[-1]
         parts = channels.split(CHANNELS[-1], dim=1) if wide else [channels]
         chunks = [Blend.apply(centres, *geometry, part, frame) for part in parts]
@@ -71,11 +71,10 @@ def rasterization(
         image = torch.cat([chunk[0] for chunk in chunks], -1) if len(chunks) > 1 else chunks[0][0]
         background = None if backgrounds is None else backgrounds[k].float()
         images.append(modes.finish(image, alpha, background, render_mode))
-        alphas.append(alpha[..., None])
-    radii = torch.from_numpy(np.stack([frame.radii for frame in frames]))
+        alphas.append(alpha)
     meta = {
         "means2d": means2d, "conics": conics, "opacities": opacities2d, "depths": depths,
-        "radii": radii, "gaussian_ids": None, "width": width, "height": height,
-        "n_cameras": len(viewmats),
+        "radii": _joined([torch.from_numpy(frame.radii[None]) for frame in frames]),
+        "gaussian_ids": None, "width": width, "height": height, "n_cameras": len(viewmats),
     }  # fmt: skip
-    return _stack(images), _stack(alphas), meta
+    return _joined(images), _joined(alphas), meta

@@ -10,74 +10,102 @@ from __future__ import annotations
 
 import numpy as np
 
+from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
 
-RADIX_BITS = 11
+RADIX_BITS = 12  # at most; as many passes as the spread of the keys needs, of equal length
 PADDING = 16  # entries are read in groups of so many
 
 
 @kernel()
-def depth_order(depths, radii):
-    """Indices of the visible Gaussians, near first; equal depths keep index order.
-
-    Args:
-        depths: float32 [N], > 0 where visible. radii: int32 [N, 2], 0 = culled.
-
-    Returns:
-        int32 [M].
-    """
-    n = len(depths)
-    index = np.empty(n, np.int32)
-    m = 0
-    for i in range(n):
-        if radii[i, 0] > 0 or radii[i, 1] > 0:
-            index[m] = i
-            m += 1
-    bits = depths.view(np.uint32)
-    buckets = 1 << RADIX_BITS
-    keys, keys_next = np.empty(m, np.uint32), np.empty(m, np.uint32)
-    index_next = np.empty(m, np.int32)
+def _sort(keys, values, m):
+    """Stable order of values[:m] by the uint32 keys[:m], smallest first; int32 [m]."""
+    least, most = np.uint32(0xFFFFFFFF), np.uint32(0)
     for i in range(m):
-        keys[i] = bits[index[i]]
-    index = index[:m]
-    for digit in range(3):
-        shift = np.uint32(digit * RADIX_BITS)
-        mask = np.uint32(buckets - 1)
-        starts = np.zeros(buckets, np.int64)
+        least, most = min(least, keys[i]), max(most, keys[i])
+    spread, length = np.int64(most) - np.int64(least), 0
+    while spread > 0:
+        spread >>= 1
+        length += 1
+    passes = (length + RADIX_BITS - 1) // RADIX_BITS
+    if passes == 0:
+        return values
+    width = (length + passes - 1) // passes
+    buckets = 1 << width
+    mask = np.uint32(buckets - 1)
+    keys_next, values_next = np.empty(m, np.uint32), np.empty(m, np.int32)
+    starts = np.empty(buckets, np.int32)
+    for digit in range(passes):
+        shift = np.uint32(digit * width)
+        for b in range(buckets):
+            starts[b] = 0
         for i in range(m):
-            starts[(keys[i] >> shift) & mask] += 1
-        if m > 0 and starts[(keys[0] >> shift) & mask] == m:
-            continue  # one bucket: sorted already
-        total = 0
+            starts[((keys[i] - least) >> shift) & mask] += 1
+        total = np.int32(0)
         for b in range(buckets):
             here = starts[b]
             starts[b] = total
             total += here
         for i in range(m):
-            b = (keys[i] >> shift) & mask
-            keys_next[starts[b]] = keys[i]
-            index_next[starts[b]] = index[i]
-            starts[b] += 1
+            b = ((keys[i] - least) >> shift) & mask
+            at = starts[b]
+            keys_next[at] = keys[i]
+            values_next[at] = values[i]
+            starts[b] = at + 1
         keys, keys_next = keys_next, keys
-        index, index_next = index_next, index
-    return index.copy()
+        values, values_next = values_next, values
+    return values
 
 
 @kernel()
-def count(thread, threads, order, spans, tiles_x, counts, slot_offsets):
-    """Count the entries of all lists.
+def depth_order(depths, radii, order):
+    """Indices of the visible Gaussians, near first; equal depths keep index order.
 
     Args:
-        order: int32 [M]. spans: int32 [N, 4] of `project.project`.
-        counts: int64 [threads, tiles] out, entries of each thread's share of the order.
-        slot_offsets: int64 [N + 1]; at i + 1 the number of tiles of Gaussian i is written.
-            Empty when no backward pass will need it.
+        depths: float32 [N], > 0 where visible. radii: int32 [N, 2], 0 = culled.
+        order: int32 [N] out.
+
+    Returns:
+        how many are visible.
     """
-    m, across, slotted = len(order), tiles_x + 1, len(slot_offsets) > 0
+    n = len(depths)
+    bits = depths.view(np.uint32)
+    keys, visible = np.empty(n, np.uint32), np.empty(n, np.int32)
+    m = 0
+    for i in range(n):
+        keys[m] = bits[i]
+        visible[m] = i
+        m += (radii[i, 0] > 0) | (radii[i, 1] > 0)
+    sorted_ = _sort(keys, visible, m)
+    for j in range(m):
+        order[j] = sorted_[j]
+    return m
+
+
+@kernel()
+def longest_first(offsets, tile_order):
+    """Tiles by the length of their lists, to hand out the longest first."""
+    tiles = len(tile_order)
+    most = 0
+    for t in range(tiles):
+        most = max(most, offsets[t + 1] - offsets[t])
+    keys, numbers = np.empty(tiles, np.uint32), np.empty(tiles, np.int32)
+    for t in range(tiles):
+        keys[t] = most - (offsets[t + 1] - offsets[t])
+        numbers[t] = t
+    sorted_ = _sort(keys, numbers, tiles)
+    for t in range(tiles):
+        tile_order[t] = sorted_[t]
+
+
+@kernel()
+def _count(part, parts, order, m, spans, tiles_x, counts, slot_offsets):
+    """Count the entries of one part of the order."""
+    across, slotted = tiles_x + 1, len(slot_offsets) > 0
     rows = counts.shape[1] // tiles_x
     # second differences in x and y: four additions per Gaussian, however many tiles it touches
     corners = np.zeros((rows + 1) * across, np.int64)
-    for j in range(m * thread // threads, m * (thread + 1) // threads):
+    for j in range(m * part // parts, m * (part + 1) // parts):
         i = order[j]
         x0, x1, y0, y1 = spans[i, 0], spans[i, 1], spans[i, 2], spans[i, 3]
         if slotted:
@@ -92,19 +120,19 @@ def count(thread, threads, order, spans, tiles_x, counts, slot_offsets):
         for x in range(tiles_x):
             along += corners[y * across + x]
             above[x] += along
-            counts[thread, y * tiles_x + x] = above[x]
+            counts[part, y * tiles_x + x] = above[x]
 
 
 @kernel()
-def scan(counts, offsets, slot_offsets):
-    """Counts become places: of each thread's first entry per tile, of tiles and of Gaussians."""
+def _scan(counts, offsets, slot_offsets):
+    """Counts become places: of each part's first entry per tile, of tiles and of Gaussians."""
     total = 0
     tiles = len(offsets) - 1
     for t in range(tiles):
         offsets[t] = total
-        for thread in range(counts.shape[0]):
-            here = counts[thread, t]
-            counts[thread, t] = total
+        for part in range(counts.shape[0]):
+            here = counts[part, t]
+            counts[part, t] = total
             total += here
     offsets[tiles] = total
     for i in range(len(slot_offsets) - 1):
@@ -112,25 +140,66 @@ def scan(counts, offsets, slot_offsets):
 
 
 @kernel()
-def fill(thread, threads, order, spans, tiles_x, counts, slot_offsets, entries, slots):
-    """Write each thread's share of the lists.
+def arrange(
+    gate, phase, depths, radii, spans, tiles_x, order, visible, counts, offsets, tile_order,
+    slot_offsets,
+):  # fmt: skip
+    """Everything about the lists but their entries: three phases of a gate, from `phase` on.
 
     Args:
-        order, spans: as in `count`. counts, slot_offsets: from `scan`.
+        depths, radii, spans: float32 [N], int32 [N, 2], int32 [N, 4] of `project.project`.
+        order: int32 [N] out, the visible Gaussians, near first. visible: int64 [1] out, how many.
+        counts: int64 [parts, tiles] out, where each part of the order begins in each list.
+        offsets: int64 [tiles + 1] out. tile_order: int32 [tiles] out, longest list first.
+        slot_offsets: int64 [N + 1] of zeros, out: first slot of each Gaussian. Empty when no
+            backward pass will need it.
+    """
+    parts = counts.shape[0]
+    if take(gate, phase) == 0:
+        visible[0] = depth_order(depths, radii, order)
+        finish(gate, phase)
+    wait(gate, phase, 1)
+    while True:
+        part = take(gate, phase + 1)
+        if part >= parts:
+            break
+        _count(part, parts, order, visible[0], spans, tiles_x, counts, slot_offsets)
+        finish(gate, phase + 1)
+    wait(gate, phase + 1, parts)
+    if take(gate, phase + 2) == 0:
+        _scan(counts, offsets, slot_offsets)
+        longest_first(offsets, tile_order)
+        finish(gate, phase + 2)
+    wait(gate, phase + 2, 1)
+
+
+@kernel()
+def fill(gate, phase, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots):
+    """Write the lists: one phase of a gate.
+
+    Args:
+        order, visible, spans, counts, slot_offsets: of `arrange`.
         entries: int32 [E + PADDING] out, Gaussians per tile, near first.
         slots: int32 [E] out, one row of sums per entry, in the order of the Gaussians; empty when
             no backward pass will need it.
     """
-    m, slotted = len(order), len(slots) > 0
-    for j in range(m * thread // threads, m * (thread + 1) // threads):
-        i = order[j]
-        slot = slot_offsets[i] if slotted else 0
-        x0, x1 = spans[i, 0], spans[i, 1]
-        for y in range(spans[i, 2], spans[i, 3]):
-            for t in range(y * tiles_x + x0, y * tiles_x + x1):
-                at = counts[thread, t]
-                entries[at] = i
-                if slotted:
-                    slots[at] = slot
-                    slot += 1
-                counts[thread, t] = at + 1
+    parts, slotted = counts.shape[0], len(slots) > 0
+    m = visible[0]
+    while True:
+        part = take(gate, phase)
+        if part >= parts:
+            break
+        for j in range(m * part // parts, m * (part + 1) // parts):
+            i = order[j]
+            slot = slot_offsets[i] if slotted else 0
+            x0, x1 = spans[i, 0], spans[i, 1]
+            for y in range(spans[i, 2], spans[i, 3]):
+                for t in range(y * tiles_x + x0, y * tiles_x + x1):
+                    at = counts[part, t]
+                    entries[at] = i
+                    if slotted:
+                        slots[at] = slot
+                        slot += 1
+                    counts[part, t] = at + 1
+        finish(gate, phase)
+    wait(gate, phase, parts)

@@ -85,7 +85,7 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
         c2 = fma(w, spread(color + 8), c2)
         if D > 3:
             c3 = fma(w, spread(color + 12), c3)
-        if (h & 7) == 7 and not some(greater(t, stop)):
+        if (h & 3) == 3 and not some(greater(t, stop)):
             break
     store(state, t)
     store(state + (1 + D) * VEC, covered)
@@ -194,6 +194,9 @@ def unblend(
             t = after
             store(factors + b * VEC, v)
             store(weights + b * VEC, w)
+            if (b & 3) == 3 and not some(greater(t, stop)):
+                n = b + 1  # what follows has no weight
+                break
         if wanted & GEOMETRIC:
             by_pixel = table8(moments)
             for b in range(n):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from headworks.splat.cpu.bins import fill
 from headworks.splat.cpu.blending_auto import (
     FWD_PLANES,
     PIXELS,
@@ -28,9 +29,10 @@ from headworks.splat.cpu.blending_auto import (
     touching,
     unblend,
 )
+from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
 from headworks.splat.cpu.project import TILE
-from headworks.splat.cpu.rules import CHUNK, F0, F1, GEOMETRY, HALF, LN2, MOMENTS, take
+from headworks.splat.cpu.rules import CHUNK, F0, F1, GEOMETRY, HALF, LN2, MOMENTS
 
 
 @kernel()
@@ -82,18 +84,21 @@ def row_size(channels):
 
 @kernel()
 def forward(
-    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, records, colors,
-    max_alpha, step, image, alphas, channels,
+    thread, threads, scratch, gate, order, visible, spans, tiles_x, counts, slot_offsets, entries,
+    slots, filled, tile_order, offsets, records, colors, max_alpha, step, image, alphas, channels,
 ):  # fmt: skip
-    """Blend all tiles.
+    """Fill the lists and blend all tiles: two phases of a gate.
 
     Args:
-        scratch: not used by these kernels. counter: int64 [1], shared, starts at 0.
-        tile_order: int64, tiles to take in this order.
-        offsets, entries: tile lists. records: float32 [N, GEOMETRY] of `project.project`.
+        scratch: not used by these kernels. order to slots: of `bins.fill`.
+        filled: whether the lists are there from a call before.
+        tile_order: int32, tiles to take in this order.
+        offsets: of the tile lists. records: float32 [N, GEOMETRY] of `project.project`.
         colors: float32 [N, D]. image: float32 [H, W, d <= D] out. alphas: float32 [H, W] out.
         step: list entries to work on at a time, up to CHUNK; changes no bit of the result.
     """
+    if not filled:
+        fill(gate, 0, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots)
     height, width, used = image.shape
     D = len(channels)
     geometry = np.empty(GEOMETRY * STRIDE, np.float32)
@@ -104,7 +109,7 @@ def forward(
     states = np.empty((SUBS, FWD_PLANES + D * PIXELS), np.float32)
     alive = np.empty(SUBS, np.bool_)
     while True:
-        at = take(counter)
+        at = take(gate, 1)
         if at >= len(tile_order):
             break
         tile = tile_order[at]
@@ -134,20 +139,26 @@ def forward(
                     alphas[y, x] = F1 - abs(states[sub, T + p])
                     for c in range(used):
                         image[y, x, c] = states[sub, FWD_PLANES + c * PIXELS + p]
+        finish(gate, 1)
+    wait(gate, 1, len(tile_order))
 
 
 @kernel()
 def backward(
-    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, slots, records,
+    thread, threads, scratch, gate, tile_order, tiles_x, offsets, entries, slots, records,
     colors, max_alpha, step, image, alphas, g_image, g_alphas, slot_rows, wanted, channels,
+    parts, slot_offsets, conics, opacities, g_means2d, g_conics, g_opacities, g_colors, magnitudes,
 ):  # fmt: skip
-    """Gradient of `forward` for every list entry.
+    """Gradient of `forward` for every list entry, then, in so many parts, for every Gaussian.
 
     Args:
         slots: int32 [E], row of `slot_rows` of each list entry.
-        g_image, g_alphas: gradients of the loss, shaped as image and alphas.
+        g_image, g_alphas: gradients of the loss, shaped as image and alphas; g_alphas may be empty.
         slot_rows: float32 [E, row_size(D)] out.
         wanted: which sums to make, bits GEOMETRIC, COLORED, ABSOLUTE of `rules`.
+        slot_offsets: of `bins.arrange`. g_means2d and the others: [N, ...] out; one of length 0 is
+            not wanted.
+        magnitudes: [N, 2] out, sums of the absolute gradients to the 2D mean of every pixel.
     """
     height, width, used = image.shape
     D = len(channels)
@@ -160,7 +171,7 @@ def backward(
     states = np.empty((SUBS, PLANES + D * PIXELS), np.float32)
     alive = np.empty(SUBS, np.bool_)
     while True:
-        at = take(counter)
+        at = take(gate, 0)
         if at >= len(tile_order):
             break
         tile = tile_order[at]
@@ -178,7 +189,9 @@ def backward(
                         g = g_image[y, x, c]
                         state[PLANES + c * PIXELS + p] = g
                         total += g * image[y, x, c]
-                    state[S + p] = total - (F1 - alphas[y, x]) * g_alphas[y, x]
+                    if g_alphas.size:
+                        total -= (F1 - alphas[y, x]) * g_alphas[y, x]
+                    state[S + p] = total
             alive[sub] = any_live(state, T)
         for start in range(offsets[tile], offsets[tile + 1], step):
             n = min(step, offsets[tile + 1] - start)
@@ -196,23 +209,30 @@ def backward(
                 row = slots[start + k]
                 for c in range(MOMENTS + D):
                     slot_rows[row, c] = rows[k, c]
+        finish(gate, 0)
+    wait(gate, 0, len(tile_order))
+    sums = np.empty(slot_rows.shape[1], np.float32)
+    while True:
+        part = take(gate, 1)
+        if part >= parts:
+            break
+        _reduce(
+            part, parts, sums, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics,
+            g_opacities, g_colors, magnitudes,
+        )  # fmt: skip
+        finish(gate, 1)
+    wait(gate, 1, parts)
 
 
 @kernel()
-def reduce(
-    thread, threads, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics, g_opacities,
-    g_colors, magnitudes,
+def _reduce(
+    part, parts, total, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics,
+    g_opacities, g_colors, magnitudes,
 ):  # fmt: skip
-    """Sum the slots of every Gaussian and turn moments into gradients [N, ...].
-
-    Args:
-        g_means2d and the others: out; one of length 0 is not wanted.
-        magnitudes: [N, 2] out, sums of the absolute gradients to the 2D mean of every pixel.
-    """
+    """Sum the slots of each Gaussian of a part and turn moments into gradients."""
     n = len(slot_offsets) - 1
     width = slot_rows.shape[1]
-    total = np.empty(width, np.float32)
-    for i in range(n * thread // threads, n * (thread + 1) // threads):
+    for i in range(n * part // parts, n * (part + 1) // parts):
         _zero(total, width)
         for row in range(slot_offsets[i], slot_offsets[i + 1]):
             for c in range(width):

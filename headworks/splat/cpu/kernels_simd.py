@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from headworks.splat.cpu.bins import fill
 from headworks.splat.cpu.blending import BLOCK, SOME, blend_many, blend_some, unblend
+from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
 from headworks.splat.cpu.picking import (
     HITS,
@@ -28,7 +30,7 @@ from headworks.splat.cpu.picking import (
     take_squares,
 )
 from headworks.splat.cpu.project import TILE
-from headworks.splat.cpu.rules import CHUNK, F0, GEOMETRY, HALF, LN2, MOMENTS, take
+from headworks.splat.cpu.rules import CHUNK, F0, GEOMETRY, HALF, LN2, MOMENTS
 from headworks.splat.cpu.simd import LANES, add8, half, load8, splat, store
 from headworks.splat.cpu.states_simd import (
     TABLE,
@@ -38,10 +40,10 @@ from headworks.splat.cpu.states_simd import (
     begin_backward_any,
     clear,
     clear8,
-    finish,
-    finish_any,
     is_whole,
     moment_tables,
+    put,
+    put_any,
     row_size,
 )
 
@@ -70,12 +72,13 @@ def _any(flags, start, n):
 
 @kernel()
 def _walk(
-    thread, scratch, counter, tile_order, tiles_x, offsets, entries, slots, records, colors,
+    thread, scratch, gate, phase, tile_order, tiles_x, offsets, entries, slots, records, colors,
     max_alpha, step, image, alphas, g_image, g_alphas, slot_rows, wanted, channels, direction,
 ):  # fmt: skip
     """Tile by tile, list by list, quarter by quarter: blend, or the gradient of that.
 
     Args:
+        phase: of the gate, whose parts are tiles.
         direction: () or (0,), forward or backward: a constant to the compiler, as `channels`.
     """
     height, width, used = image.shape
@@ -97,15 +100,18 @@ def _walk(
     rows = states + SUBS * size
     colors_at, entries_at, records_at = colors.ctypes.data, entries.ctypes.data, records.ctypes.data
     image_at, alphas_at = image.ctypes.data, alphas.ctypes.data
-    g_image_at, g_alphas_at = g_image.ctypes.data, g_alphas.ctypes.data
+    g_image_at = g_image.ctypes.data
+    g_alphas_at = g_alphas.ctypes.data if g_alphas.size else 0
     slot_rows_at, sums = slot_rows.ctypes.data, np.empty(CHUNK, np.int64)
     alive = np.empty(SUBS, np.bool_)
-    if back:
-        moment_tables(memory[(moments - chunk) // 4 :])
+    fresh = back
     while True:
-        at = take(counter)
+        at = take(gate, phase)
         if at >= len(tile_order):
             break
+        if fresh:  # not before there is work: who comes too late touches nothing
+            moment_tables(memory[(moments - chunk) // 4 :])
+            fresh = False
         tile = tile_order[at]
         left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
         if not back:
@@ -174,56 +180,71 @@ def _walk(
             for n in range(SUBS):
                 x0, y0 = corner(n, left, top)
                 if is_whole(x0, y0, width, height, used, channels):
-                    finish(states + n * size, x0, y0, width, image_at, alphas_at, channels)
+                    put(states + n * size, x0, y0, width, image_at, alphas_at, channels)
                 else:
-                    finish_any(state_values, n * (size // 4), x0, y0, image, alphas, channels)
+                    put_any(state_values, n * (size // 4), x0, y0, image, alphas, channels)
+        finish(gate, phase)
+    wait(gate, phase, len(tile_order))
 
 
 @kernel()
 def forward(
-    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, records, colors,
-    max_alpha, step, image, alphas, channels,
+    thread, threads, scratch, gate, order, visible, spans, tiles_x, counts, slot_offsets, entries,
+    slots, filled, tile_order, offsets, records, colors, max_alpha, step, image, alphas, channels,
 ):  # fmt: skip
     """See `kernels_auto.forward`.
 
     Args:
         scratch: float32 [threads, scratch_size(D)], rows on cache lines.
     """
+    if not filled:
+        fill(gate, 0, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots)
     _walk(
-        thread, scratch, counter, tile_order, tiles_x, offsets, entries, entries, records, colors,
+        thread, scratch, gate, 1, tile_order, tiles_x, offsets, entries, entries, records, colors,
         max_alpha, step, image, alphas, image, alphas, scratch, 0, channels, (),
     )  # fmt: skip
 
 
 @kernel()
 def backward(
-    thread, threads, scratch, counter, tile_order, tiles_x, offsets, entries, slots, records,
+    thread, threads, scratch, gate, tile_order, tiles_x, offsets, entries, slots, records,
     colors, max_alpha, step, image, alphas, g_image, g_alphas, slot_rows, wanted, channels,
+    parts, slot_offsets, conics, opacities, g_means2d, g_conics, g_opacities, g_colors, magnitudes,
 ):  # fmt: skip
     """See `kernels_auto.backward`; `scratch` as in `forward`."""
     _walk(
-        thread, scratch, counter, tile_order, tiles_x, offsets, entries, slots, records, colors,
+        thread, scratch, gate, 0, tile_order, tiles_x, offsets, entries, slots, records, colors,
         max_alpha, step, image, alphas, g_image, g_alphas, slot_rows, wanted, channels, (0,),
     )  # fmt: skip
+    sums = np.empty(slot_rows.shape[1], np.float32)
+    while True:
+        part = take(gate, 1)
+        if part >= parts:
+            break
+        _reduce(
+            part, parts, sums, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics,
+            g_opacities, g_colors, magnitudes,
+        )  # fmt: skip
+        finish(gate, 1)
+    wait(gate, 1, parts)
 
 
 @kernel()
-def reduce(
-    thread, threads, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics, g_opacities,
+def _reduce(
+    part, parts, sums, slot_offsets, slot_rows, conics, opacities, g_means2d, g_conics, g_opacities,
     g_colors, magnitudes,
 ):  # fmt: skip
-    """See `kernels_auto.reduce`."""
+    """Sum the slots of each Gaussian of a part and turn moments into gradients."""
     n = len(slot_offsets) - 1
     stride = slot_rows.shape[1]
     rows = slot_rows.ctypes.data
-    sums = np.empty(stride, np.float32)
     sums_at = sums.ctypes.data
-    for i in range(n * thread // threads, n * (thread + 1) // threads):
-        for part in range(0, stride, 8):
+    for i in range(n * part // parts, n * (part + 1) // parts):
+        for eight in range(0, stride, 8):
             total = half(splat(F0))
             for row in range(slot_offsets[i], slot_offsets[i + 1]):
-                total = add8(total, load8(rows + 4 * (row * stride + part)))
-            store(sums_at + 4 * part, total)
+                total = add8(total, load8(rows + 4 * (row * stride + eight)))
+            store(sums_at + 4 * eight, total)
         if len(g_means2d):
             a, b, c = conics[i, 0], conics[i, 1], conics[i, 2]
             g_means2d[i, 0] = -(a * sums[1] + b * sums[2])

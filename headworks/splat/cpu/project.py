@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from headworks.splat.cpu.bins import arrange
+from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
 from headworks.splat.cpu.rules import SHAPED, VIEWED
 
@@ -37,10 +39,10 @@ def _rotation(w, x, y, z, R):
 
 @kernel()
 def project(
-    thread, threads, means, quats, scales, opacities, view, K, size, near, far, eps2d, radius_clip,
+    part, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d, radius_clip,
     antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii, records, bad,
 ):  # fmt: skip
-    """Project all Gaussians of this thread's share.
+    """Project one part of the Gaussians.
 
     Args:
         means, quats, scales, opacities: float32 [N, 3], [N, 4], [N, 3], [N].
@@ -50,7 +52,7 @@ def project(
             one-past-last in x, then in y; all 0 where culled. radii: int32 [N, 2] out, 0 = culled.
         records: float32 [N, 8] for blending: x, y, conic in units of log 2 (xx and yy halved), log2
             opacity, and the slopes -B/A, -B/C of the ellipse's axes.
-        bad: int64 [threads], first index with a non-finite value or a zero quaternion, or -1.
+        bad: int64 [1], set to an index with a non-finite value or a zero quaternion.
     """
     n = len(means)
     width, height = size
@@ -63,8 +65,7 @@ def project(
         V[q // 4, q % 4] = view[q // 4, q % 4]
     R = np.empty(9)
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
-    bad[thread] = -1
-    for i in range(n * thread // threads, n * (thread + 1) // threads):
+    for i in range(n * part // parts, n * (part + 1) // parts):
         radii[i, 0] = 0
         radii[i, 1] = 0
         means2d[i, 0] = 0.0
@@ -86,8 +87,7 @@ def project(
         # finite - finite = 0; inf and nan give nan
         total = abs(x0) + abs(y0) + abs(z0) + norm + abs(sx) + abs(sy) + abs(sz) + abs(opacity)
         if total - total != 0.0 or norm == 0.0:
-            if bad[thread] < 0:
-                bad[thread] = i
+            bad[0] = i
             continue
         z = V[2, 0] * x0 + V[2, 1] * y0 + V[2, 2] * z0 + V[2, 3]
         if not (z >= near and z <= far) or z <= 0.0:
@@ -153,17 +153,47 @@ def project(
 
 
 @kernel()
+def prepare(
+    thread, threads, gate, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d,
+    radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
+    records, bad, tiles_x, order, visible, counts, offsets, tile_order, slot_offsets,
+):  # fmt: skip
+    """Project in so many parts, sort by depth, measure the lists: four phases of a gate.
+
+    Args:
+        means to bad: of `project`. tiles_x to slot_offsets: of `bins.arrange`.
+    """
+    while True:
+        part = take(gate, 0)
+        if part >= parts:
+            break
+        project(
+            part, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d,
+            radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
+            records, bad,
+        )  # fmt: skip
+        finish(gate, 0)
+    wait(gate, 0, parts)
+    arrange(
+        gate, 1, depths, radii, spans, tiles_x, order, visible, counts, offsets, tile_order,
+        slot_offsets,
+    )  # fmt: skip
+
+
+@kernel()
 def project_backward(
-    thread, threads, means, quats, scales, opacities, view, K, size, eps2d, antialiased, rho_floor,
-    radii, g_means2d, g_conics, g_opacities2d, g_depths, wanted, g_means, g_quats, g_scales,
-    g_opacities, g_views,
+    thread, threads, gate, means, quats, scales, opacities, view, K, size, eps2d, antialiased,
+    rho_floor, radii, g_means2d, g_conics, g_opacities2d, g_depths, wanted, g_means, g_quats,
+    g_scales, g_opacities, g_views, g_view,
 ):  # fmt: skip
     """Gradient of `project`; arguments as there, `g_` = gradient of the loss.
 
     Args:
+        gate: two phases.
         wanted: bits of `rules`: SHAPED fills g_quats and g_scales, VIEWED g_views; else they may be
             empty. The others are always filled.
         g_views: float64 [VIEW_CHUNKS, 3, 4], one sum per fixed chunk of Gaussians.
+        g_view: float32 [4, 4] out, the sum of them.
     """
     n = len(means)
     width, height = size
@@ -179,7 +209,10 @@ def project_backward(
     P = np.empty((2, 3))
     dP = np.empty((2, 3))
     gV = np.empty((3, 4))
-    for chunk in range(thread, VIEW_CHUNKS, threads):
+    while True:
+        chunk = take(gate, 0)
+        if chunk >= VIEW_CHUNKS:
+            break
         for q in range(12):
             gV[q // 4, q % 4] = 0.0
         for i in range(n * chunk // VIEW_CHUNKS, n * (chunk + 1) // VIEW_CHUNKS):
@@ -315,3 +348,22 @@ def project_backward(
             g_quats[i, 3] = (gz - along * qz) / norm
         for q in range(12 if wanted & VIEWED else 0):
             g_views[chunk, q // 4, q % 4] = gV[q // 4, q % 4]
+        finish(gate, 0)
+    wait(gate, 0, VIEW_CHUNKS)
+    if wanted & VIEWED:
+        sum_views(gate, g_views, g_view)
+
+
+@kernel()
+def sum_views(gate, g_views, g_view):
+    """The gradient of the view matrix: the second phase of `project_backward`."""
+    if take(gate, 1) == 0:
+        for q in range(4):
+            g_view[3, q] = 0.0
+        for q in range(12):
+            total = 0.0
+            for chunk in range(VIEW_CHUNKS):
+                total += g_views[chunk, q // 4, q % 4]
+            g_view[q // 4, q % 4] = total
+        finish(gate, 1)
+    wait(gate, 1, 1)

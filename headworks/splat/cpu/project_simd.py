@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from headworks.splat.cpu.bins import arrange
+from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
 from headworks.splat.cpu.project import MAX_EXTENT, MIN_ALPHA, TAN_MARGIN, TILE
 from headworks.splat.cpu.simd import (
@@ -82,7 +84,7 @@ def limits(K, width, height):
 
 @kernel()
 def project(
-    thread, threads, means, quats, scales, opacities, view, K, size, near, far, eps2d, radius_clip,
+    part, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d, radius_clip,
     antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii, records, bad,
 ):  # fmt: skip
     """See `project.project`."""
@@ -104,8 +106,7 @@ def project(
     )  # fmt: skip
     opacities2d_at, depths_at = opacities2d.ctypes.data, depths.ctypes.data
     spans_at, radii_at, records_at = spans.ctypes.data, radii.ctypes.data, records.ctypes.data
-    bad[thread] = -1
-    for block in range(blocks * thread // threads, blocks * (thread + 1) // threads):
+    for block in range(blocks * part // parts, blocks * (part + 1) // parts):
         i = min(block * LANES, n - LANES)
         x0, y0, z0 = columns3(means_at + 12 * i)
         qw, qx, qy, qz = columns4(quats_at + 16 * i)
@@ -117,8 +118,8 @@ def project(
         sizes = add(sizes, add(magnitude(sx), magnitude(sy)))
         sizes = add(sizes, add(magnitude(sz), magnitude(opacity)))
         good = both(greater_equal(zero, sub(sizes, sizes)), greater(norm, zero))
-        if count(good) < LANES and bad[thread] < 0:
-            bad[thread] = i
+        if count(good) < LANES:
+            bad[0] = i
         z = exact_depth(v20, v21, v22, v23, x0, y0, z0)
         seen = both(greater_equal(z, splat(np.float32(near))), greater(z, zero))
         seen = both(good, both(seen, greater_equal(splat(np.float32(far)), z)))
@@ -190,6 +191,30 @@ def project(
                 lo, select(seen, div(cxy, cyy), zero), select(seen, div(cxy, cxx), zero),
             ),
         )  # fmt: skip
+
+
+@kernel()
+def prepare(
+    thread, threads, gate, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d,
+    radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
+    records, bad, tiles_x, order, visible, counts, offsets, tile_order, slot_offsets,
+):  # fmt: skip
+    """See `project.prepare`."""
+    while True:
+        part = take(gate, 0)
+        if part >= parts:
+            break
+        project(
+            part, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d,
+            radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
+            records, bad,
+        )  # fmt: skip
+        finish(gate, 0)
+    wait(gate, 0, parts)
+    arrange(
+        gate, 1, depths, radii, spans, tiles_x, order, visible, counts, offsets, tile_order,
+        slot_offsets,
+    )  # fmt: skip
 
 
 @kernel()

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
-from headworks.splat.cpu.project import VIEW_CHUNKS
+from headworks.splat.cpu.project import VIEW_CHUNKS, sum_views
 from headworks.splat.cpu.project_simd import (
     F0,
     F1,
@@ -60,9 +61,9 @@ def _camera_axis(r0, r1, r2, s, v00, v01, v02, v10, v11, v12, v20, v21, v22):
 
 @kernel()
 def project_backward(
-    thread, threads, means, quats, scales, opacities, view, K, size, eps2d, antialiased, rho_floor,
-    radii, g_means2d, g_conics, g_opacities2d, g_depths, wanted, g_means, g_quats, g_scales,
-    g_opacities, g_views,
+    thread, threads, gate, means, quats, scales, opacities, view, K, size, eps2d, antialiased,
+    rho_floor, radii, g_means2d, g_conics, g_opacities2d, g_depths, wanted, g_means, g_quats,
+    g_scales, g_opacities, g_views, g_view,
 ):  # fmt: skip
     """See `project.project_backward`; chunks of the view gradient are whole blocks."""
     n = len(means)
@@ -82,7 +83,10 @@ def project_backward(
     g_opacities2d_at, g_depths_at = g_opacities2d.ctypes.data, g_depths.ctypes.data
     g_means_at, g_quats_at = g_means.ctypes.data, g_quats.ctypes.data
     g_scales_at, g_opacities_at = g_scales.ctypes.data, g_opacities.ctypes.data
-    for chunk in range(thread, VIEW_CHUNKS, threads):
+    while True:
+        chunk = take(gate, 0)
+        if chunk >= VIEW_CHUNKS:
+            break
         s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = s20 = s21 = s22 = s23 = zero
         for block in range(blocks * chunk // VIEW_CHUNKS, blocks * (chunk + 1) // VIEW_CHUNKS):
             i = min(block * LANES, n - LANES)
@@ -236,6 +240,10 @@ def project_backward(
         for k in range(3):
             for q in range(4):
                 g_views[chunk, k, q] = sums[k][q]
+        finish(gate, 0)
+    wait(gate, 0, VIEW_CHUNKS)
+    if wanted & VIEWED:
+        sum_views(gate, g_views, g_view)
 
 
 @kernel()

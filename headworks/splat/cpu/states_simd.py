@@ -75,7 +75,7 @@ def is_whole(x0, y0, width, height, used, channels):
 
 
 @kernel()
-def finish(state, x0, y0, width, image_at, alphas_at, channels):
+def put(state, x0, y0, width, image_at, alphas_at, channels):
     """Write the pixels of a whole sub-tile. Arrays by address: handing over arrays costs."""
     D = len(channels)
     first_pixel = y0 * width + x0
@@ -89,7 +89,7 @@ def finish(state, x0, y0, width, image_at, alphas_at, channels):
 
 
 @kernel()
-def finish_any(state_values, at, x0, y0, image, alphas, channels):
+def put_any(state_values, at, x0, y0, image, alphas, channels):
     """Write the pixels of any sub-tile; its state begins at state_values[at]."""
     height, width, used = image.shape
     D = len(channels)
@@ -103,13 +103,15 @@ def finish_any(state_values, at, x0, y0, image, alphas, channels):
 
 @kernel()
 def begin_backward(state, x0, y0, width, image_at, alphas_at, g_image_at, g_alphas_at, channels):
-    """Rest and gradients of a whole sub-tile whose T is set."""
+    """Rest and gradients of a whole sub-tile whose T is set; g_alphas_at 0 = no such gradient."""
     D = len(channels)
     first_pixel = y0 * width + x0
     within = 4 * D * first_pixel
     (alpha,) = pixels1(alphas_at + 4 * first_pixel, 4 * width)
-    (g_alpha,) = pixels1(g_alphas_at + 4 * first_pixel, 4 * width)
-    rest = mul(sub(alpha, splat(F1)), g_alpha)
+    rest = splat(F0)
+    if g_alphas_at != 0:
+        (g_alpha,) = pixels1(g_alphas_at + 4 * first_pixel, 4 * width)
+        rest = mul(sub(alpha, splat(F1)), g_alpha)
     if D == 3:
         c0, c1, c2 = pixels3(image_at + within, 12 * width)
         g0, g1, g2 = pixels3(g_image_at + within, 12 * width)
@@ -151,7 +153,9 @@ def begin_backward_any(state_values, at, x0, y0, image, alphas, g_image, g_alpha
                 state_values[at + (2 + c) * LANES + p] = g
                 state_values[at + (2 + D) * LANES + _cell(p, c, columns)] = g
                 total += g * image[y, x, c]
-            state_values[at + LANES + p] = total - (F1 - alphas[y, x]) * g_alphas[y, x]
+            if g_alphas.size:
+                total -= (F1 - alphas[y, x]) * g_alphas[y, x]
+            state_values[at + LANES + p] = total
 
 
 @kernel()
