@@ -11,7 +11,7 @@ from headworks.errors import HeadworksError
 from headworks.formats.layouts import find_captures, read_raw
 from headworks.formats.rig import described
 from pipelines import layout as workspace_layout
-from pipelines.subjects import Subject, add_subject, check_name, probe
+from pipelines.subjects import Subject, add_subject, add_together, probe
 from stages.contract import Kind
 
 Layout = Literal[
@@ -30,7 +30,7 @@ def add_captures(
     licence: str | None,
     forced: Layout | None = None,
 ) -> list[tuple[Subject, list[str]]]:
-    """Add what lies at the paths; several people's clips become a subject each.
+    """Add what lies at the paths; several people's clips become a subject each, all or none.
 
     Args:
         layout: of the workspace. name, paths, kind, seed, consent, licence: see `add_subject`.
@@ -59,14 +59,12 @@ def add_captures(
     if len(set(names)) < len(names):
         double = next(n for n in names if names.count(n) > 1)
         raise HeadworksError(f"{paths[0]}: two of its captures would be called {double}")
-    for one in names:
-        check_name(one)
     added = []
-    for one, capture in zip(names, captures):
-        subject = add_subject(
-            layout, one, paths, None, None, consent, licence, probe, capture=capture
+    together = add_together(layout, list(zip(names, captures)), consent, licence)
+    for subject, capture in zip(together, captures):
+        rig = read_raw(
+            layout.raw / subject.name, capture.layout if capture.layout != "nersemble" else None
         )
-        rig = read_raw(layout.raw / one, capture.layout if capture.layout != "nersemble" else None)
         added.append((subject, described(rig)))
     return added
 

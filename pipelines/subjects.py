@@ -341,6 +341,56 @@ def add_subject(
         seed = None
         for path in files:
             check(path)
+    staged = _stage(layout, name, cast(Kind, kind), files, seed, consent, licence, capture)
+    try:
+        subject, _ = _place(layout, name, staged, consent, licence)
+    finally:
+        remove(staged)
+    return _recorded(layout, subject)
+
+
+def add_together(
+    layout: Layout,
+    captures: Sequence[tuple[str, Capture]],
+    consent: str | None = None,
+    licence: str | None = None,
+) -> list[Subject]:
+    """Put several people's captures into data/raw/: all of them or, on any error, none.
+
+    Args:
+        layout: of the workspace. captures: name and capture of each. consent, licence: of all.
+
+    Raises:
+        CaptureError: an unusable capture. HeadworksError: a bad or taken name.
+    """
+    for name, _ in captures:
+        check_name(name)
+    staged: dict[str, Path] = {}
+    fresh: list[Path] = []
+    try:
+        for name, capture in captures:
+            kind = cast(Kind, capture.kind)
+            staged[name] = _stage(layout, name, kind, [], None, consent, licence, capture)
+        subjects = []
+        for name, folder in staged.items():
+            subject, new = _place(layout, name, folder, consent, licence)
+            subjects.append(subject)
+            fresh += [layout.raw / name] if new else []
+    except BaseException:
+        for folder in fresh:
+            remove(folder)
+        raise
+    finally:
+        for folder in staged.values():
+            remove(folder)
+    return [_recorded(layout, subject) for subject in subjects]
+
+
+def _stage(
+    layout: Layout, name: str, kind: Kind, files: Sequence[Path], seed: int | None,
+    consent: str | None, licence: str | None, capture: Capture | None,
+) -> Path:  # fmt: skip
+    """A new folder with everything that becomes the subject's."""
     layout.make()
     staged = private_folder(layout.tmp, f"add-{name}")
     try:
@@ -359,24 +409,32 @@ def add_subject(
         _write_json(staged / DESCRIPTION, body)
         _write_json(staged / TERMS, {"consent": consent, "licence": licence})
         sync_tree(staged)
-        target_folder = layout.raw / name
-        try:
-            os.rename(staged, target_folder)
-        except OSError as error:
-            if not target_folder.exists():
-                raise
-            fingerprints = Fingerprints(layout)
-            present = read_subject(layout, name, fingerprints)
-            new = raw_oid({rel: fingerprints.file(Path(e.path)) for rel, e in walk_files(staged)})
-            if present.oid == new:
-                return _recorded(layout, _renew_terms(layout, present, consent, licence))
-            raise HeadworksError(
-                f"{target_folder}: there is another subject of that name; choose a new name, or "
-                "remove that folder first"
-            ) from error
-    finally:
+    except BaseException:
         remove(staged)
-    return _recorded(layout, read_subject(layout, name, Fingerprints(layout)))
+        raise
+    return staged
+
+
+def _place(
+    layout: Layout, name: str, staged: Path, consent: str | None, licence: str | None
+) -> tuple[Subject, bool]:
+    """Move a staged folder to its name; the subject, and whether it was not there before."""
+    target_folder = layout.raw / name
+    try:
+        os.rename(staged, target_folder)
+    except OSError as error:
+        if not target_folder.exists():
+            raise
+        fingerprints = Fingerprints(layout)
+        present = read_subject(layout, name, fingerprints)
+        new = raw_oid({rel: fingerprints.file(Path(e.path)) for rel, e in walk_files(staged)})
+        if present.oid == new:
+            return _renew_terms(layout, present, consent, licence), False
+        raise HeadworksError(
+            f"{target_folder}: there is another subject of that name; choose a new name, or "
+            "remove that folder first"
+        ) from error
+    return read_subject(layout, name, Fingerprints(layout)), True
 
 
 def _recorded(layout: Layout, subject: Subject) -> Subject:

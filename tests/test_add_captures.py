@@ -242,3 +242,91 @@ def test_memory_does_not_grow_with_the_length_of_a_rigs_recording(
     assert peaks[10] - peaks[2] < 0.1 * more_pictures
     assert read_array(out / "frames.zarr", "rgb").shape == (10, 16, size, size, 3)
     assert len([p for p in out.rglob("*") if p.is_file()]) <= 24
+
+
+def test_several_peoples_clips_are_added_all_or_none(tmp_path: Path) -> None:
+    folders = [tmp_path / "vfhq" / f"Clip+x+P{n}+C0+F7-18" for n in (0, 1, 2)]
+    for folder in folders:
+        write_frames(folder, count=12)
+    broken = sorted(folders[2].iterdir())[5]
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-40])
+    raw = tmp_path / "data" / "raw"
+    with pytest.raises(HeadworksError, match=broken.name):
+        add(tmp_path, tmp_path / "vfhq", "vfhq")
+    assert not list(raw.iterdir()), "the first two must not stay"
+    broken.write_bytes(whole)
+    # Also where what is in the way is found only when all have been copied.
+    write_frames(tmp_path / "other", count=11)
+    add(tmp_path, tmp_path / "other", "vfhq-x-P2")
+    with pytest.raises(HeadworksError, match="another subject of that name"):
+        add(tmp_path, tmp_path / "vfhq", "vfhq")
+    assert [p.name for p in raw.iterdir()] == ["vfhq-x-P2"]
+    assert not list((tmp_path / ".headworks" / "tmp").iterdir())
+
+
+def test_pictures_may_be_followed_by_what_cameras_append(tmp_path: Path) -> None:
+    folder = tmp_path / "031"
+    write_tsinghua(folder, 2, straight(cameras()))
+    first = sorted(folder.glob("images/*/image_2*.jpg"))[0]
+    whole = first.read_bytes()
+    film = np.random.default_rng(0).integers(0, 255, 300_000, np.uint8).tobytes()
+    first.write_bytes(whole + film.replace(b"\xff\xd9", b"  "))
+    ((subject, _),) = add(tmp_path, folder)
+    assert subject.kind == "multiview"
+    # A preview in the header has an end of its own, which is not the picture's.
+    preview = b"\xff\xe1" + (2 + len(whole[:5000])).to_bytes(2, "big") + whole[:5000]
+    first.write_bytes(whole[:2] + preview + whole[2:-300])
+    with pytest.raises(HeadworksError, match="cut short"):
+        add(tmp_path, folder, "cut")
+
+
+def rig_folder(folder: Path, sequences: int = 2) -> Path:
+    """Three cameras' videos of one face, and pictures of the empty scene."""
+    for s in range(sequences):
+        for i, name in enumerate(("left", "front", "right")):
+            (folder / f"take{s}").mkdir(parents=True, exist_ok=True)
+            write_clip(folder / f"take{s}" / f"{name}.mp4", moving(4, step=1 + i))
+    for name in ("left", "front", "right"):
+        save(folder / "background" / f"{name}.png", np.full((240, 240, 3), 90, np.uint8))
+    return folder
+
+
+def test_a_rig_without_calibration_is_recognised_and_ingested(tmp_path: Path) -> None:
+    ((subject, lines),) = add(tmp_path, rig_folder(tmp_path / "rig"))
+    assert subject.kind == "multiview"
+    assert lines[:2] == ["layout: rig (rig)", "cameras: 3 (front, left, right), uncalibrated"]
+    assert "besides: 3 background plates" in lines
+    out = ingested(tmp_path)
+    meta = read_meta(out, "capture")
+    assert meta["setting"] == "multiview"
+    for camera in meta["cameras"]:
+        assert (camera["K"], camera["viewmat"]) == (None, None)
+        assert (camera["source_width"], camera["source_height"]) == (240, 240)
+    assert read_array(out / "frames.zarr", "rgb").shape == (8, 3, SIZE, SIZE, 3)
+    plates = read_array(out / "background.zarr", "rgb", (3, SIZE, SIZE, 3))
+    assert (np.abs(plates.astype(int) - 90) < 3).all()
+    table = read_table(out / "frames.parquet")
+    assert set(table["sequence"]) == {"take0", "take1"}
+    # Each sequence's end is for tests, of every camera.
+    assert table.filter(split="test")["t"].unique().to_list() == [3, 7]
+    matting({"ingest": out}, MattingParams(), tmp_path / "mattes", Context())
+    assert read_meta(tmp_path / "mattes")["backend"] == "plate"
+
+
+def test_folders_of_pictures_are_a_rig_where_their_names_say_cameras(tmp_path: Path) -> None:
+    for name in ("cam_01", "cam_02", "cam_03"):
+        write_frames(tmp_path / "rig" / name, count=12)
+    ((subject, lines),) = add(tmp_path, tmp_path / "rig")
+    assert (subject.kind, lines[0]) == ("multiview", "layout: rig (rig)")
+    assert "sequence rig: 12 frames, 64 x 64" in lines
+    for name in ("anna", "bert", "cora"):
+        write_frames(tmp_path / "people" / name, count=12)
+    assert len(add(tmp_path, tmp_path / "people", "people")) == 3
+    ((subject, _),) = add(tmp_path, tmp_path / "people", "cameras", "rig")
+    assert subject.kind == "multiview"
+    sorted((tmp_path / "rig" / "cam_02").iterdir())[0].unlink()
+    with pytest.raises(HeadworksError, match=r"different numbers of pictures .*cam_02: 11"):
+        add(tmp_path, tmp_path / "rig", "uneven", "rig")
+    with pytest.raises(HeadworksError, match="no rig: expected a video"):
+        add(tmp_path, tmp_path / "rig" / "cam_01", "one", "rig")

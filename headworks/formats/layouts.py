@@ -239,9 +239,24 @@ def _whole(path: Path) -> None:
         file.seek(max(0, path.stat().st_size - 64))
         end = file.read()
     for first, last in _ENDS.items():
-        # Some cameras pad a JPEG behind its end.
-        if start.startswith(first) and last not in end:
+        if start.startswith(first) and last not in end and not _ends_earlier(path):
             raise CaptureError(f"{path}: the picture is cut short; copy it again")
+
+
+def _ends_earlier(path: Path) -> bool:
+    """Whether a JPEG ends before its file does: cameras append padding, previews, short films."""
+    data = path.read_bytes()
+    at = 2
+    # Segment by segment up to the compressed pixels: previews in the header have ends of their own.
+    while data[:2] == b"\xff\xd8" and at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            return data.find(b"\xff\xd9", at) >= 0
+    return False
 
 
 def read_raw(folder: Path, layout: str | None) -> Rig:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.images import to_float, to_uint8
+from headworks.images import resize, to_float, to_uint8
 from headworks.matting.plate import disc, plate_distance
 
 NAME = "plate"
@@ -27,6 +27,8 @@ _INSIDE = 0.014
 _AROUND = 0.06
 _LOCAL_COLOUR = 0.02
 _GAP = 0.008
+# The cut is found in pictures of at most this side, its soft edge in the whole ones.
+_CUT_SIDE = 256
 # Single hairs stand out by less than the whole colour: shares of the way from the background to the
 # person's colour that are background and person for sure.
 _LEVELS = (0.1, 0.9)
@@ -54,12 +56,19 @@ def estimate(
     background = to_float(plate)
     times = len(frames)
     keys = np.unique(np.linspace(0, times - 1, _KEYFRAMES).astype(int))
-    limits = _limits([plate_distance(frames[k], background) for k in keys])
-    models = _colour_models(frames[keys], background, limits)
+    height, width = plate.shape[:2]
+    factor = min(1.0, _CUT_SIDE / max(height, width))
+    small = (round(width * factor), round(height * factor))
+    behind = resize(background, *small)
+    shrunk = np.stack([resize(frames[k], *small) for k in keys])
+    limits = _limits([plate_distance(frame, behind) for frame in shrunk])
+    models = _colour_models(shrunk, behind, limits)
     alphas = np.empty(frames.shape[:3], np.uint8)
     for t, frame in enumerate(frames):
         distance = plate_distance(frame, background)
-        mask = _person(frame, distance, limits, models)
+        picture = resize(frame, *small)
+        cut = _person(picture, plate_distance(picture, behind), limits, models)
+        mask = resize(cut.astype(np.float32), width, height) > 0.5
         alphas[t] = to_uint8(_soft(to_float(frame), background, mask, distance, limits))
         if progress is not None:
             progress((t + 1) / times)
