@@ -113,6 +113,7 @@ def forget(
     """
     from pipelines.forget import forget as forget_subject
     from pipelines.forget import plan_forget
+    from pipelines.remote import remote_names
 
     workspace = workspace_here()
     if yes:
@@ -124,6 +125,10 @@ def forget(
         for name, count in told["at_remotes"].items():
             say(f"gone at {name}: {count} objects")
         say(f"withdrawn: {told['withdrawn']} results of the whole data set (priors, reports)")
+        if told["copies_left"]:
+            say(
+                f"still here: {told['copies_left']} exported files of it, as the listing named them"
+            )
         say(f"remains to be done elsewhere: {told['remaining']}")
         say(f"certificate: .headworks/forgotten/{told['id']}.json")
         say("next: headworks run   (trains again without)")
@@ -139,8 +144,15 @@ def forget(
         f"{len(body['objects'])} objects would go ({body['shared']} are needed by others and "
         f"stay), {len(body['withdrawn'])} results of the whole data set would be withdrawn"
     )
+    if body.get("clips"):
+        say("tracked driving clips would go, all of them: they may show anybody")
+    for path in body.get("copies", ()):
+        say(f"  {path}: exported from it; yours to remove (it is not touched)")
     if body["twins"]:
         say(f"the same bytes came as {', '.join(body['twins'])}: what rests on those stays")
+    others = [name for name in remote_names(workspace.layout) if name not in remote]
+    if others:
+        say(f"NOT named, and what was pushed there would stay there: {', '.join(others)}")
     named = " ".join(f"--remote {name}" for name in remote)
     say(f"remotes: {', '.join(remote) or 'none named; name each with --remote NAME'}")
     say(f"next: headworks forget {subject} {named} --yes".replace("  ", " "))

@@ -17,6 +17,8 @@ from pipelines.plan import Unit
 from pipelines.workspace import Workspace
 
 STAGE = "tracking"
+CLIPS = "clips"
+"""Folder below .headworks/. It only saves time, and goes whenever somebody is forgotten."""
 CONSENT = "not recorded: a clip given to drive an avatar"
 
 
@@ -41,7 +43,7 @@ def clip_workspace(
     clip_info(clip)
     sha256 = source_facts(clip, "")["sha256"]
     name = f"clip-{sha256[:16]}"
-    root = workspace.layout.hidden / "clips"
+    root = workspace.layout.hidden / CLIPS
     root.mkdir(parents=True, exist_ok=True)
     inner = Workspace(root, workspace.registry)
     _make(inner)

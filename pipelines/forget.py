@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from headworks.errors import HeadworksError
+from pipelines.clips import CLIPS
 from pipelines.closure import Descent, descent
+from pipelines.copies import stamped_copies
 from pipelines.files import fault, remove, write_atomic
 from pipelines.layout import Layout
 from pipelines.ledger import Ledger
@@ -77,7 +79,9 @@ def plan_forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) ->
     Returns:
         `subject`, `captures` (oids), `results` (keys of recipes), `units` (published, to be
         taken away), `withdrawn` (keys of collections trained with it), `objects` (to be deleted),
-        `shared` (objects that others need), `remotes`, `twins` (other subjects with equal bytes).
+        `shared` (objects that others need), `remotes`, `twins` (other subjects with equal bytes),
+        `copies` (exported files in the workspace's folder that carry digests of what goes),
+        `clips` (whether there are tracked driving clips; they go, for they may show anybody).
 
     Raises:
         HeadworksError: nothing is known of that subject.
@@ -127,6 +131,8 @@ def plan_forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) ->
         "shared": len(go & stay),
         "remotes": list(remotes),
         "twins": twins,
+        "copies": stamped_copies(layout, {graph.made[key].oid for key in keys}),
+        "clips": (layout.hidden / CLIPS).is_dir(),
     }
 
 
@@ -247,6 +253,7 @@ def forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) -> dict
             **{k: v for k, v in body["tombstone"].items() if k not in ("withdrawn",)},
             "withdrawn": len(body["withdrawn"]),
             "at_remotes": gone,
+            "copies_left": sum((layout.root / path).exists() for path in body.get("copies", ())),
             "remaining": (
                 "other clones and backups, versions kept by a bucket, git history of data/raw.dvc "
                 "and dvc.lock, a Prefect server of your own, files exported earlier"
@@ -292,8 +299,10 @@ def _purge_workspace(workspace: Workspace, body: Mapping[str, Any]) -> None:
             remove(entry)
     # Rewritten by the next run; the old text names the subject, or digests of what held it.
     for path in (
+        layout.hidden / CLIPS,
+        *layout.hidden.glob("prefect*"),
         *(layout.root / "dvc.lock", layout.data / "raw.dvc", layout.root / ".dvc" / "tmp"),
-        *(layout.hidden / file for file in ("prefect", "reports.json", "dvc-synced.json")),
+        *(layout.hidden / file for file in ("reports.json", "dvc-synced.json")),
         layout.hidden / "dvc-members.json",
         layout.hidden / "cards.json",
         *(layout.hidden / file for file in ("error.txt", "fingerprints.json", "published.json")),

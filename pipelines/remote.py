@@ -95,6 +95,24 @@ class Remote:
         self.fs.remove(self.path(folder, name))
 
 
+def remote_names(layout: Layout) -> list[str]:
+    """Names of the remotes that the workspace's DVC knows (shared and local configuration)."""
+    import configparser
+
+    found = set()
+    for file in ("config", "config.local"):
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            parser.read(layout.root / ".dvc" / file)
+        except configparser.Error:
+            continue
+        for section in parser.sections():
+            kind, _, name = section.strip("'").partition(" ")
+            if kind == "remote":
+                found.add(name.strip('"'))
+    return sorted(found)
+
+
 @contextmanager
 def open_remote(layout: Layout, name: str | None) -> Iterator[Remote]:
     """A remote of the workspace.

@@ -11,6 +11,7 @@ from conftest import Toys
 from test_engine_share import add_remote
 
 from headworks.errors import HeadworksError
+from pipelines.exporting import export_result
 from pipelines.forget import forget, journal, plan_forget
 from pipelines.remote import pull, push
 
@@ -50,6 +51,29 @@ def test_nothing_of_a_forgotten_person_is_left(named: Toys, tmp_path: Path) -> N
     assert told["at_remotes"]["shelf"] >= len(body["results"])
     assert not journal(named.open().layout).exists()
     assert "zoe" not in json.dumps(told)
+
+
+def test_driving_clips_go_too_and_exported_copies_and_other_remotes_are_named(named: Toys) -> None:
+    workspace = named.open()
+    clips = workspace.layout.hidden / "clips"
+    clips.mkdir()
+    (clips / "capture.mp4").write_bytes(b"zoe" * 999)
+    # Of two runs at once, the second keeps a database of its own.
+    (workspace.layout.hidden / "prefect-1").mkdir()
+    (workspace.layout.hidden / "prefect-1" / "prefect.db").write_bytes(b"zoe_doe")
+    export_result(workspace, "read/zoe_doe", named.root / "given_away")
+    export_result(workspace, "read/b", named.root / "of_b")
+    listed = named.cli("forget", "zoe_doe").stdout
+    assert "driving clips would go" in listed
+    assert "given_away/artifact.json" in listed
+    assert "of_b" not in listed
+    assert "NOT named, and what was pushed there would stay there: shelf" in listed
+    assert clips.is_dir()
+    told = forget(workspace, "zoe_doe")
+    assert not clips.exists()
+    assert told["copies_left"] >= 1
+    assert (named.root / "given_away" / "artifact.json").exists()
+    assert not any(mentions(workspace.layout.hidden, b"zoe"))
 
 
 def test_the_rest_is_trained_again_as_if_the_person_had_never_been_there(
