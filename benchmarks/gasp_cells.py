@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 from gasp_people import GROUPS, HeldOut, Setting, Sizes, held_out_person, training_person
+from gasp_tracked import tracked_person
+from gasp_workspace import Protocol, digests, own_prior, person_in, subject_in
 from numpy.typing import NDArray
 
 from headworks.avatars.baselines import TexturedMesh, gather_texture
 from headworks.avatars.baselines.textured_mesh import TrainingView
+from headworks.avatars.views import Views
+from headworks.heads.base import HeadModel
 from headworks.images import to_float, to_uint8
 from headworks.matting.foreground import own_colours
 from headworks.metrics.protocol import displayed, foreground_mask, image_scores
@@ -39,9 +43,19 @@ Render = Callable[[int, int], NDArray[np.floating]]
 """(time, camera) -> picture [H, W, 3] over white."""
 
 
+Name = int | str
+"""A person: the seed of one of the study's own, or the name of one of a workspace."""
+
+
 @dataclass(frozen=True)
 class Study:
-    """All numbers of a study; a cell's recipe holds those that it depends on."""
+    """All numbers of a study; a cell's recipe holds those that it depends on.
+
+    Attributes:
+        folder: of the study. tracked: the tracker's heads in place of exact ones.
+        workspace: whose subjects and population take the place of the study's own people.
+        protocol: which of a workspace's recordings serve for what.
+    """
 
     sizes: Sizes
     prior: dict[str, Any]
@@ -50,17 +64,39 @@ class Study:
     flash_avatar: dict[str, Any]
     seed: int
     folder: Path
+    tracked: bool = False
+    workspace: Path | None = None
+    protocol: Protocol = field(default_factory=Protocol)
 
     @property
     def people(self) -> Path:
         return self.folder / "people"
+
+    def held_out(self, subject: Name) -> HeldOut:
+        """A held-out person: of the study's own, or of the workspace."""
+        if self.workspace is not None:
+            return subject_in(self.workspace, str(subject), self.protocol)
+        person = tracked_person if self.tracked else held_out_person
+        return person(int(subject), self.sizes, self.people)
+
+    def training(self, name: Name) -> Views:
+        """Pictures of one person of the prior."""
+        if self.workspace is not None:
+            return person_in(self.workspace, str(name))
+        return training_person(int(name), self.sizes, self.people)
+
+    def facts(self) -> dict[str, Any]:
+        """What every recipe says of where people come from."""
+        if self.workspace is None:
+            return {"sizes": asdict(self.sizes)} | ({"tracked": True} if self.tracked else {})
+        return {"protocol": asdict(self.protocol)}
 
 
 @dataclass(frozen=True)
 class Prior:
     """A prior to train: how many people, and the UV map's side."""
 
-    people: tuple[int, ...]
+    people: tuple[Name, ...]
     uv_size: int
 
     @property
@@ -69,9 +105,12 @@ class Prior:
 
     def recipe(self, study: Study) -> dict[str, Any]:
         params = PriorParams(**{**study.prior, "uv_size": self.uv_size})
+        sizes: dict[str, Any] = {"side": study.sizes.side, "views": study.sizes.views}
+        if study.workspace is not None:
+            sizes = digests(study.workspace, {"synthesis": [str(name) for name in self.people]})
         return {
             "people": self.people,
-            "sizes": {"side": study.sizes.side, "views": study.sizes.views},
+            "sizes": sizes,
             "params": params.model_dump(mode="json"),
             "seed": study.seed,
         }
@@ -81,7 +120,7 @@ class Prior:
 class Fit:
     """A subject to fit and measure: by which method or variant, from which pictures."""
 
-    subject: int
+    subject: Name
     setting: Setting
     variant: str
     prior: Prior | None
@@ -98,11 +137,18 @@ class Fit:
         }  # fmt: skip
         return {
             "cell": [self.subject, self.setting, self.variant],
-            "sizes": asdict(study.sizes),
+            **study.facts(),
+            **self._inputs(study),
             "params": sections.get(self.variant, study.fit),
             "prior": self.prior.recipe(study) if self.prior else None,
             "seed": study.seed,
         }
+
+    def _inputs(self, study: Study) -> dict[str, Any]:
+        if study.workspace is None:
+            return {}
+        stages = ("ingest", "matting", "tracking")
+        return {"inputs": digests(study.workspace, {s: [str(self.subject)] for s in stages})}
 
 
 def digest(recipe: dict[str, Any]) -> str:
@@ -124,15 +170,18 @@ def train(cell: Prior, study: Study, say: Callable[[str], None]) -> None:
     """Train a prior, unless it lies there."""
     from headworks.avatars.gasp.file import save_prior
     from headworks.avatars.gasp.prior import train_prior
+    from headworks.avatars.gasp.training import flatness
     from stages.prior import prior_config
 
     path = prior_file(cell, study)
     if path.exists():
         return
     start = time.monotonic()
-    people = [training_person(seed, study.sizes, study.people) for seed in cell.people]
+    people = [study.training(name) for name in cell.people]
     head = held_head(people)
     params = PriorParams(**{**study.prior, "uv_size": cell.uv_size})
+    if _taken_over(cell, study, head, params, path):
+        return
     scratch = study.folder / "scratch" / path.stem
     scratch.mkdir(parents=True, exist_ok=True)
 
@@ -150,18 +199,60 @@ def train(cell: Prior, study: Study, say: Callable[[str], None]) -> None:
         "curve": [[c.step, c.loss, c.psnr] for c in curves],
         "gaussians": len(binding.faces),
         "seconds": time.monotonic() - start,
+        **flatness(curves, params.decay_from),
     }
     _write(path.with_suffix(".json"), facts)
     partial.replace(path)
 
 
-def held_head(people: list[Any]) -> Any:
-    """The head model that all pictures of a study share."""
-    from headworks.heads import load_head
+def _taken_over(
+    cell: Prior, study: Study, head: HeadModel, params: PriorParams, path: Path
+) -> bool:
+    """Whether the workspace's own prior is the one that the cell asks for, and was copied."""
+    import shutil
 
-    head = load_head("procedural")
-    assert all(views.tracking.head_digest == head.digest for views in people)
-    return head
+    import polars as pl
+
+    from headworks.avatars.gasp.prior import bind_prior
+    from headworks.avatars.gasp.training import flatness
+    from headworks.avatars.training import Curve
+    from stages.prior import prior_config
+
+    if study.workspace is None:
+        return False
+    gaussians = len(bind_prior(head, prior_config(params)).faces)
+    given = own_prior(study.workspace, [str(name) for name in cell.people], gaussians)
+    if given is None:
+        return False
+    rows = pl.read_parquet(given / "curves.parquet").rows(named=True)
+    facts = {
+        "recipe": cell.recipe(study),
+        "curve": [[r["step"], r["loss"], r["psnr"]] for r in rows],
+        "gaussians": gaussians,
+        "taken_over": True,
+        **flatness([Curve(**r) for r in rows], params.decay_from),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    shutil.copy(given / "prior.safetensors", partial)
+    _write(path.with_suffix(".json"), facts)
+    partial.replace(path)
+    return True
+
+
+def held_head(people: list[Views]) -> HeadModel:
+    """The head model that all pictures of a study share.
+
+    Raises:
+        ArtifactError: the people have different ones.
+    """
+    from headworks.errors import ArtifactError
+    from headworks.heads import load_exact
+
+    first = people[0].tracking
+    if any(views.tracking.head_digest != first.head_digest for views in people):
+        raise ArtifactError("the prior's people have different head models; render them again")
+    return load_exact(first.head, first.head_digest, "the prior's people")
 
 
 def fit(cell: Fit, study: Study, say: Callable[[str], None]) -> None:
@@ -170,7 +261,7 @@ def fit(cell: Fit, study: Study, say: Callable[[str], None]) -> None:
     if path.exists():
         return
     start = time.monotonic()
-    held = held_out_person(cell.subject, study.sizes, study.people)
+    held = study.held_out(cell.subject)
     index = held.train[cell.setting]
     seed = derive_seed(study.seed, "fit", cell.subject, cell.setting) % 2**62
     render, facts = _method(cell, study, held, index, seed, path.stem)
@@ -197,9 +288,11 @@ def fit(cell: Fit, study: Study, say: Callable[[str], None]) -> None:
         path,
         {"recipe": cell.recipe(study), "scores": scores, "seconds": seconds, **facts},
     )
-    extreme = scores["extreme"]["psnr_full"]
-    say(f"{cell.name}: train {scores['train']['psnr_full']:.2f}, extreme {extreme:.2f} dB, "
-        f"back {scores['back']['psnr_full']:.2f} dB, {seconds:.0f} s")  # fmt: skip
+    told = ", ".join(
+        f"{group} {scores[group]['psnr_full']:.2f} dB"
+        for group in ("train", "extreme", "back") if group in scores
+    )  # fmt: skip
+    say(f"{cell.name}: {told}, {seconds:.0f} s")
 
 
 def _method(
@@ -233,8 +326,8 @@ def _method(
     avatar.save(folder / "avatar.safetensors")
 
     def render(t: int, c: int) -> NDArray[np.floating]:
-        side = study.sizes.side
-        camera = held.tracking.camera(t, c, side, side)
+        height, width = held.pictures.shape[1:3]
+        camera = held.tracking.camera(t, c, width, height)
         return avatar.render(*avatar.state(held.tracking, t), camera)[0]
 
     return render, {}

@@ -16,11 +16,13 @@ img{image-rendering:auto;max-width:100%}.missed{font-weight:700}
 """
 
 
-def write_page(
-    path: Path, facts: dict[str, Any], found: dict[str, dict[str, Any]], subjects: list[int],
-    main: str,
-) -> None:  # fmt: skip
-    """Write one HTML page beside the pictures."""
+def write_page(path: Path, facts: dict[str, Any], subjects: list[Any], main: str) -> None:
+    """Write one HTML page beside the pictures.
+
+    Args:
+        path: the page. facts: what `study.json` holds. subjects: in the page's order.
+        main: name of the main prior.
+    """
     rows = "".join(
         f"<tr><td>{escape(line['what'])}</td><td>{escape(line['paper'])}</td>"
         + (
@@ -33,32 +35,33 @@ def write_page(
     trends = "".join(
         f"<li>{escape(t['family'])}, {escape(t['setting'])}: "
         + ", ".join(f"{s}: {m['psnr_full']:.2f} dB" for s, m in zip(t["sizes"], t["means"]))
-        + f" ({'monotone' if t['monotone'] else 'not monotone'})</li>"
+        + f" ({'monotone' if t['monotone'] else 'not monotone'}, "
+        + f"losses {'flat' if t['flat'] else 'not flat'})</li>"
         for t in facts["trends"]
     )
     groups = ("train", "front", "extreme", "side", "back")
     scores = "".join(
         f"<tr><td>{escape(r['setting'])}, {escape(r['variant'].replace('_', ' '))}</td>"
-        + "".join(f"<td>{r[g]['psnr_full']:.2f}</td>" for g in groups)
-        + "".join(f"<td>{r[g]['flip_full']:.3f}</td>" for g in ("extreme", "back"))
+        + "".join(f"<td>{_number(r, g, 'psnr_full', 2)}</td>" for g in groups)
+        + "".join(f"<td>{_number(r, g, 'flip_full', 3)}</td>" for g in ("extreme", "back"))
         + f"<td>{r['people']}</td></tr>"
         for r in facts["scores"]
     )
     people = ""
     for subject in subjects:
-        mine = {n: r for n, r in found.items() if n.startswith(f"{subject}-")}
+        mine = [p for p in facts["pictures"] if p["person"] == str(subject)]
         figures = "".join(
-            f'<figure><img loading="lazy" src="{escape(r["picture"])}" alt="{escape(n)}: truth '
-            f'above, avatar below"><figcaption>{escape(_label(n, main))}: extreme '
-            f"{r['scores']['extreme']['psnr_full']:.1f} dB, back "
-            f"{r['scores']['back']['psnr_full']:.1f} dB</figcaption></figure>"
-            for n, r in mine.items()
+            f'<figure><img loading="lazy" src="{escape(p["file"])}" alt="truth, then avatar">'
+            f"<figcaption>{escape(_label(p, main))}: "
+            + ", ".join(f"{g} {p['psnr'][g]:.1f} dB" for g in ("extreme", "back") if g in p["psnr"])
+            + "</figcaption></figure>"
+            for p in mine
         )
         people += f"<h2>Person {subject}</h2>{figures}"
     path.write_text(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>GASP's comparisons</title>"
         f'<meta name=viewport content="width=device-width"><style>{STYLE}</style>'
-        "<h1>GASP's comparisons on held-out synthetic people</h1>"
+        "<h1>GASP's comparisons on held-out people</h1>"
         f"<p>{facts['cells']} of {facts['of']} fits. Differences in dB (FLIP where it says so), "
         "95 % bootstrap intervals over the people. Pictures: training view, front, outermost "
         "camera, side, back; truth above, avatar below.</p>"
@@ -79,7 +82,12 @@ def _verdict(line: dict[str, Any]) -> str:
     return words[line["met"]]
 
 
-def _label(name: str, main: str) -> str:
-    _, setting, rest = name.split("-", 2)
-    rest = rest.removesuffix(f"-{main}")
-    return f"{setting}, {rest.replace('_', ' ').replace('-', ', ')}"
+def _label(picture: dict[str, Any], main: str) -> str:
+    words = [picture["setting"], picture["variant"].replace("_", " ")]
+    if picture["prior"] not in (None, main):
+        words.append(picture["prior"].replace("-", " "))
+    return ", ".join(words)
+
+
+def _number(row: dict[str, Any], group: str, metric: str, digits: int) -> str:
+    return f"{row[group][metric]:.{digits}f}" if group in row else ""

@@ -21,7 +21,7 @@ from headworks.heads import HeadModel, HeadPose, load_head
 from headworks.seeds import generator
 from headworks.synthetic.capture import capture, preview
 from headworks.synthetic.motion import Motion, faces, joined, performed
-from headworks.synthetic.person import make_person
+from headworks.synthetic.person import Person, make_person
 from headworks.synthetic.rigs import (
     DISTANCE,
     HEIGHT_M,
@@ -45,6 +45,8 @@ FRONT = 8
 AROUND = {"side": (-1.75, 1.75), "back": (np.pi - 0.6, np.pi + 0.6)}
 """Azimuths, radians, of the cameras that NeRSemble's rig does not have."""
 TEXTURE = 512
+RATE = 4.0
+"""Frames per second of the training sequences."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,55 @@ def training_person(seed: int, sizes: Sizes, folder: Path) -> Views:
     return make_views(head, tracking, rgb, alpha, pairs)
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A held-out person before the cameras.
+
+    Attributes:
+        motion: twelve training sequences of `clip_frames` + `rig_frames` frames each, then FREE.
+        cameras: NeRSemble's 16, then those of `AROUND`.
+        cast: [3] factors of the colours. rng: draws the sensor's noise.
+    """
+
+    head: HeadModel
+    person: Person
+    motion: Motion
+    cameras: list[Camera]
+    cast: NDArray[np.floating]
+    rng: np.random.Generator
+
+
+def training_sequences() -> list[str]:
+    """The twelve sequences of the comparisons on NeRSemble (GASP section 4)."""
+    return [s for s in chosen("EMO,EXP") if s != "EXP-1-head"]
+
+
+def stage(seed: int, sizes: Sizes, side: int | None = None) -> Scene:
+    """A held-out person's looks, motion and cameras, which show pictures of `side` pixels."""
+    head, side = load_head("procedural"), side or sizes.side
+    cameras = [_wider(squared(c)[0], side) for c in nersemble_rig(side).values()]
+    K = intrinsics(side * DISTANCE / HEIGHT_M, side, side)
+    extra = [a for pair in AROUND.values() for a in pair]
+    cameras += [Camera(orbit(a, 0.1, DISTANCE, TARGET), K, side, side) for a in extra]
+    rng = generator(seed, "study", "held out")
+    per, test = sizes.clip_frames + sizes.rig_frames, sizes.test_frames
+    motion = joined(
+        [performed(head, s, per, per / RATE, rng) for s in training_sequences()]
+        + [performed(head, "FREE", test, test / 6.0, rng)]
+    )
+    cast = np.array([1.06, 1.0, 0.93]) ** rng.uniform(-1, 1)
+    return Scene(head, make_person(seed, TEXTURE), motion, cameras, cast, rng)
+
+
+def as_filmed(
+    rgb: NDArray[np.uint8], cast: NDArray[np.floating], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Pictures with a cast and a sensor's noise."""
+    pictures = rgb.astype(np.float32) / 255 * cast
+    pictures = pictures + rng.normal(0, 0.006, pictures.shape)
+    return np.rint(255 * pictures.clip(0, 1)).astype(np.uint8)
+
+
 def held_out_person(seed: int, sizes: Sizes, folder: Path) -> HeldOut:
     """All pictures of one held-out person, kept in `folder`.
 
@@ -126,49 +177,37 @@ def held_out_person(seed: int, sizes: Sizes, folder: Path) -> HeldOut:
     photo and the clip, the four outermost cameras to test; four cameras beside and behind the head
     are ours, NeRSemble has none there.
     """
-    head = load_head("procedural")
+    head, names = load_head("procedural"), training_sequences()
     path = (
         folder
         / f"held-{seed}-{sizes.side}-{sizes.clip_frames}-{sizes.rig_frames}-{sizes.test_frames}.npz"
     )
-    names = [s for s in chosen("EMO,EXP") if s != "EXP-1-head"]
-    extra = [a for pair in AROUND.values() for a in pair]
-    cameras = [squared(c)[0] for c in nersemble_rig(sizes.side).values()]
-    cameras = [_wider(c, sizes.side) for c in cameras]
-    K = intrinsics(sizes.side * DISTANCE / HEIGHT_M, sizes.side, sizes.side)
-    cameras += [Camera(orbit(a, 0.1, DISTANCE, TARGET), K, sizes.side, sizes.side) for a in extra]
     corners = nersemble_held_out()
     clip, rig, test = sizes.clip_frames, sizes.rig_frames, sizes.test_frames
     per = clip + rig
     first = len(names) * per
     if not path.exists():
-        rng = generator(seed, "study", "held out")
-        motion = joined(
-            [performed(head, s, per, per / 4.0, rng) for s in names]
-            + [performed(head, "FREE", test, test / 6.0, rng)]
-        )
-        person = make_person(seed, TEXTURE)
+        scene = stage(seed, sizes)
+        motion, cameras = scene.motion, scene.cameras
         wanted: list[tuple[list[int], list[int]]] = [
             ([s * per + i for s in range(len(names)) for i in range(clip)], [FRONT]),
             ([s * per + clip + i for s in range(len(names)) for i in range(rig)], list(range(16))),
-            (list(range(first, first + test)), [FRONT, *corners, *range(16, 16 + len(extra))]),
+            (list(range(first, first + test)), [FRONT, *corners, *range(16, len(cameras))]),
         ]
-        cast = np.array([1.06, 1.0, 0.93]) ** rng.uniform(-1, 1)
         rgb, alpha, pairs = [], [], []
         for part, (times, seen) in enumerate(wanted):
             some = Motion(
                 motion.expression[times], motion.pose[times], tuple(motion.names[t] for t in times)
             )
             shown = capture(
-                person, some, [cameras[c] for c in seen], (1.0, 1.0, 1.0), preview(2), seed + part
-            )
+                scene.person, some, [cameras[c] for c in seen], (1.0, 1.0, 1.0), preview(2),
+                seed + part,
+            )  # fmt: skip
             rgb.append(shown.rgb.reshape(-1, sizes.side, sizes.side, 3))
             alpha.append(shown.alpha.reshape(-1, sizes.side, sizes.side))
             pairs += [(t, c) for t in times for c in seen]
-        pictures = np.concatenate(rgb).astype(np.float32) / 255 * cast
-        pictures = pictures + rng.normal(0, 0.006, pictures.shape)
-        pictures = np.rint(255 * pictures.clip(0, 1)).astype(np.uint8)
-        tracking = _tracking(head, person.identity, motion, cameras)
+        pictures = as_filmed(np.concatenate(rgb), scene.cast, scene.rng)
+        tracking = _tracking(head, scene.person.identity, motion, cameras)
         _save(path, tracking, pictures, np.concatenate(alpha), pairs)
     tracking, pictures, alphas, known = _load(path, head)
 

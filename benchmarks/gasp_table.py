@@ -7,15 +7,18 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from gasp_cells import Fit, Prior, Study, prior_file, result_file
+from gasp_cells import Fit, Name, Prior, Study, prior_file, result_file
 from gasp_page import write_page
 from gasp_people import SETTINGS, Setting
 
+from headworks.avatars.gasp.study import FILE, SCHEMA
 from headworks.metrics.aggregate import Comparison, bootstrap_interval, paired_bootstrap
 
 COUNTS = (4, 16, 64)
 UV_SIZES = (32, 64, 128)
 MAIN_UV = 64
+FLAT = 0.02
+"""A loss whose mean over the last tenth of the steps fell by less than this share is flat."""
 BASELINES = ("gaussian_avatars", "flash_avatar")
 ABLATIONS = ("no_prior", "no_regulariser", "no_stage1", "no_stage2", "no_stage3")
 ABLATED: tuple[Setting, ...] = ("photo", "monocular")
@@ -78,7 +81,7 @@ def bars(main: Prior) -> list[Bar]:
     return lines
 
 
-def report(study: Study, subjects: list[int], priors: list[Prior], fits: list[Fit]) -> int:
+def report(study: Study, subjects: list[Name], priors: list[Prior], fits: list[Fit]) -> int:
     """Print and write what there is.
 
     Returns:
@@ -91,6 +94,7 @@ def report(study: Study, subjects: list[int], priors: list[Prior], fits: list[Fi
             found[cell.name] = {
                 **json.loads(path.read_text()),
                 "picture": str(path.with_suffix(".png").relative_to(study.folder)),
+                "cell": cell,
             }
     lines, status = [], 0
     main = priors[0]
@@ -121,32 +125,54 @@ def report(study: Study, subjects: list[int], priors: list[Prior], fits: list[Fi
               f"{least:>6s}  {count} {word}")  # fmt: skip
         lines.append({**line, "mean": difference.mean, "low": difference.low,
                       "high": difference.high, "people": count, "met": met})  # fmt: skip
-    trends = print_trends(subjects, priors, found)
+    trends = print_trends(study, subjects, priors, found)
     table = print_scores(subjects, main, found)
     for trend in trends:
-        status = max(status, 0 if trend["monotone"] else 1)
+        status = max(status, 0 if trend["monotone"] and trend["flat"] else 1)
     facts = {
-        "lines": lines, "trends": trends, "scores": table, "cells": len(found), "of": len(fits),
+        "schema": SCHEMA, "lines": lines, "trends": trends, "scores": table,
+        "cells": len(found), "of": len(fits), "pictures": pictures(found),
         "priors": [
             json.loads(prior_file(p, study).with_suffix(".json").read_text()) | {"name": p.name}
             for p in priors if prior_file(p, study).exists()
         ],
     }  # fmt: skip
     study.folder.mkdir(parents=True, exist_ok=True)
-    (study.folder / "study.json").write_text(json.dumps(facts, indent=1) + "\n")
-    write_page(study.folder / "index.html", facts, found, subjects, main.name)
+    (study.folder / FILE).write_text(json.dumps(facts, indent=1) + "\n")
+    write_page(study.folder / "index.html", facts, subjects, main.name)
     print(f"\n{len(found)} of {len(fits)} fits; pictures: {study.folder / 'index.html'}")
     return status
 
 
+def pictures(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What there is to look at: truth above, avatar below, a column per group of views."""
+    out = []
+    for r in found.values():
+        cell: Fit = r["cell"]
+        out.append(
+            {
+                "person": str(cell.subject),
+                "setting": cell.setting,
+                "variant": cell.variant,
+                "prior": cell.prior.name if cell.prior else None,
+                "file": r["picture"],
+                "groups": list(r["scores"]),
+                "psnr": {group: s["psnr_full"] for group, s in r["scores"].items()},
+                "flip": {group: s["flip_full"] for group, s in r["scores"].items()},
+            }
+        )
+    return out
+
+
 def compare(
-    bar: Bar, subjects: list[int], found: dict[str, dict[str, Any]]
+    bar: Bar, subjects: list[Name], found: dict[str, dict[str, Any]]
 ) -> tuple[Comparison, int] | None:
     """Paired difference over the people for whom both cells are done."""
     pairs = []
     for subject in subjects:
         cells = [Fit(subject, bar.setting, *side).name for side in (bar.better, bar.worse)]
-        if all(name in found for name in cells):
+        done = all(name in found for name in cells)
+        if done and all(g in found[name]["scores"] for name in cells for g in bar.groups):
             pairs.append([
                 sum(found[name]["scores"][g][bar.metric] for g in bar.groups) / len(bar.groups)
                 for name in cells
@@ -158,12 +184,13 @@ def compare(
 
 
 def print_trends(
-    subjects: list[int], priors: list[Prior], found: dict[str, dict[str, Any]]
+    study: Study, subjects: list[Name], priors: list[Prior], found: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """More people, finer UV maps: means over the people, in each setting."""
     main = priors[0]
+    same_map = [p for p in priors if p.uv_size == main.uv_size]
     families = {
-        "people": sorted((p for p in priors if p.uv_size == MAIN_UV), key=lambda p: len(p.people)),
+        "people": sorted(same_map, key=lambda p: len(p.people)),
         "UV": sorted((p for p in priors if p.people == main.people), key=lambda p: p.uv_size),
     }
     out = []
@@ -175,10 +202,11 @@ def print_trends(
             for prior in members:
                 cells = [Fit(s, setting, "full", prior).name for s in subjects]
                 scores = [found[c]["scores"] for c in cells if c in found]
+                shown = [g for g in OFF_VIEW if all(g in s for s in scores)]
                 if len(scores) == len(subjects):
                     means.append({
                         metric: sum(
-                            sum(s[g][metric] for g in OFF_VIEW) / 3
+                            sum(s[g][metric] for g in shown) / len(shown)
                             for s in scores
                         ) / len(scores)
                         for metric in ("psnr_full", "ssim_full", "flip_full")
@@ -193,15 +221,25 @@ def print_trends(
                 f"FLIP {m['flip_full']:.4f}"
                 for size, m in zip(sizes, means)
             )
+            falls = [_fall(prior, study) for prior in members]
+            flat = all(fall is not None and fall < FLAT for fall in falls)
             word = "monotone" if monotone else "NOT MONOTONE"
+            word += ", losses flat" if flat else ", LOSSES NOT FLAT"
             print(f"{family} ({setting}, unseen views): {told}: {word}")
             out.append({"family": family, "setting": setting, "sizes": sizes, "means": means,
-                        "monotone": monotone})  # fmt: skip
+                        "monotone": monotone, "falls": falls, "flat": flat})  # fmt: skip
     return out
 
 
+def _fall(prior: Prior, study: Study) -> float | None:
+    """By which share a prior's loss still fell at the end; None where nobody noted it."""
+    facts = json.loads(prior_file(prior, study).with_suffix(".json").read_text())
+    fall = facts.get("fall_at_end")
+    return None if fall is None else float(fall)
+
+
 def print_scores(
-    subjects: list[int], main: Prior, found: dict[str, dict[str, Any]]
+    subjects: list[Name], main: Prior, found: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Means of every variant, by setting and group of views."""
     variants = ["full", *BASELINES, "textured_mesh", "painted", *ABLATIONS]
@@ -219,6 +257,8 @@ def print_scores(
             row: dict[str, Any] = {"setting": setting, "variant": variant, "people": len(scores)}
             text = f"{setting:11s}{variant:17s}"
             for group in ("train", "front", "extreme", "side", "back"):
+                if any(group not in s["scores"] for s in scores):
+                    continue
                 interval = bootstrap_interval([s["scores"][group]["psnr_full"] for s in scores])
                 row[group] = {
                     k: sum(s["scores"][group][k] for s in scores) / len(scores)

@@ -44,6 +44,15 @@ class FitParams(TrainingParams):
     decoder_rate: float = Field(2e-3, gt=0, lt=1, description="stage 2: Adam rate of the decoder")
     refine_steps: int = Field(2000, ge=0, description="stage 3: steps on the Gaussians, clips")
     photo_refine_steps: int = Field(400, ge=0, description="stage 3 for photos")
+    multiview_uv_size: int | None = Field(
+        None, ge=16, le=1024, description="uv_size for rigs; null: the same as for clips"
+    )
+    multiview_refine_steps: int | None = Field(
+        None, ge=0, description="refine_steps for rigs; null: as many as for clips"
+    )
+    multiview_lambda_prior: float | None = Field(
+        None, ge=0, description="clip_lambda_prior for rigs; null: the same as for clips"
+    )
     refine_rate: float = Field(1.0, gt=0, le=10, description="factor on stage 3's Adam rates")
     views_per_step: int = Field(1, ge=1, le=64, description="pictures per step")
     lambda_prior: float = Field(0.1, ge=0, description="pull to stage 1's outcome, photos")
@@ -64,12 +73,18 @@ def fit_config(params: FitParams, setting: str) -> FitConfig:
     """What `fit_avatar` takes for a capture's setting ("photo", "monocular", "multiview")."""
     from headworks.avatars.gasp.config import FitConfig
 
-    photo = setting == "photo"
     fields = config_fields(params)
-    for name in ("photo_refine_steps", "clip_lambda_prior"):
-        del fields[name]
-    fields["refine_steps"] = params.photo_refine_steps if photo else params.refine_steps
-    fields["lambda_prior"] = params.lambda_prior if photo else params.clip_lambda_prior
+    rig = {
+        name: fields.pop(f"multiview_{name}")
+        for name in ("uv_size", "refine_steps", "lambda_prior")
+    }
+    photo_steps, clip_pull = fields.pop("photo_refine_steps"), fields.pop("clip_lambda_prior")
+    if setting == "photo":
+        fields["refine_steps"] = photo_steps
+    else:
+        fields["lambda_prior"] = clip_pull
+    if setting == "multiview":
+        fields |= {name: value for name, value in rig.items() if value is not None}
     return FitConfig(**fields)
 
 
@@ -122,7 +137,7 @@ def run(inputs: Inputs, params: FitParams, out: Path, context: Context) -> None:
         "avatar",
         {
             **facts,
-            "uv_size": params.uv_size,
+            "uv_size": config.uv_size,
             "train_views": len(views),
             "perceptual": perceptual.name if perceptual else "none",
             "train_psnr": curves[-1].psnr if curves else None,

@@ -122,7 +122,7 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
             "all have the one of `synthesis.head`"
         )
     head = load_exact(*heads.pop(), str(next(iter(members.values()))))
-    people = [_load(head, tracks[name], folder) for name, folder in members.items()]
+    people = [load_person(head, tracks[name], folder) for name, folder in members.items()]
     config, perceptual = prior_config(params), perceptual_of(params)
     with scratch_folder(context.scratch) as scratch:
         prior, binding, curves = train_prior(
@@ -155,8 +155,12 @@ def run(inputs: Inputs, params: PriorParams, out: Path, context: Context) -> Non
     )
 
 
-def _load(head: HeadModel, tracking: Tracking, folder: Path) -> Views:
-    """One person's pictures with exact tracking."""
+def load_person(head: HeadModel, tracking: Tracking, folder: Path) -> Views:
+    """One person's pictures with exact tracking.
+
+    Args:
+        head: of the tracking. tracking: from `load_truth`. folder: artifact of the synthesis.
+    """
     from headworks.artifacts import open_arrays
     from headworks.avatars.views import make_views
 
