@@ -271,8 +271,10 @@ class HeadModel:
             [B, V, 3] metres in the world.
         """
         rest = self.rest_vertices(identity, expression)
-        if pose is None:
-            return rest
+        return rest if pose is None else self.posed(rest, identity, expression, pose)
+
+    def posed(self, rest: Tensor, identity: Tensor, expression: Tensor, pose: HeadPose) -> Tensor:
+        """Vertices [B, V, 3] in a pose, from `rest_vertices` of the same coefficients."""
         rest = rest + self.pose_offsets(pose)
         rotations, offsets = self.joint_transforms(identity, pose, expression)
         r = torch.einsum("vj,bjxy->bvxy", self.skin_weights, rotations)

@@ -127,6 +127,10 @@ def reached(points, viewmat, K, depth, bias, soft, spread, out):
         spread: radius of the penumbra, pixels. out: [N], written in place.
     """
     height, width = depth.shape
+    aside, below = np.empty(12), np.empty(12)
+    for s in range(12):
+        r = spread * np.sqrt((s + 0.5) / 12)
+        aside[s], below[s] = r * np.cos(2.399963 * s), r * np.sin(2.399963 * s)
     for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         cx = viewmat[0, 0] * x + viewmat[0, 1] * y + viewmat[0, 2] * z + viewmat[0, 3]
@@ -136,9 +140,7 @@ def reached(points, viewmat, K, depth, bias, soft, spread, out):
         v = K[1, 1] * cy / cz + K[1, 2]
         lit = 0.0
         for s in range(12):
-            r = spread * np.sqrt((s + 0.5) / 12)
-            a = 2.399963 * s
-            px, py = int(u + r * np.cos(a)), int(v + r * np.sin(a))
+            px, py = int(u + aside[s]), int(v + below[s])
             if px < 0 or py < 0 or px >= width or py >= height:
                 lit += 1.0
                 continue
@@ -148,3 +150,33 @@ def reached(points, viewmat, K, depth, bias, soft, spread, out):
             elif soft > 0:
                 lit += np.exp(-behind / soft)
         out[i] = lit / 12
+
+
+@numba.njit(cache=True, nogil=True)
+def resolve(linear, covered, size, knee, gamma, rgb, alpha):
+    """Samples to pixels: display colours (highlights roll off as on film) and coverage, averaged.
+
+    Args:
+        linear: float32 [H s, W s, 3]. covered: bool [H s, W s]. size: s, samples per axis.
+        knee: where highlights begin to roll off. gamma: of the display.
+        rgb: float32 [H, W, 3], of the covered share, and alpha: float32 [H, W], written in place.
+    """
+    height, width = alpha.shape
+    total = np.empty(3)
+    for y in range(height):
+        for x in range(width):
+            total[:] = 0.0
+            count = 0
+            for j in range(y * size, (y + 1) * size):
+                for i in range(x * size, (x + 1) * size):
+                    if not covered[j, i]:
+                        continue
+                    count += 1
+                    for d in range(3):
+                        value = float(linear[j, i, d])
+                        if value > knee:
+                            value = knee + (1 - knee) * np.tanh((value - knee) / (1 - knee))
+                        total[d] += max(value, 0.0) ** (1 / gamma)
+            alpha[y, x] = count / (size * size)
+            for d in range(3):
+                rgb[y, x, d] = total[d] / count if count else 0.0

@@ -57,7 +57,7 @@ def eye_colours(place: Array, style: EyeStyle, seed: int) -> Array:
     turn = np.arctan2(offset[:, 1], offset[:, 0])
     angle = np.arccos(np.clip(offset[:, 2] / np.linalg.norm(offset, axis=1), -1, 1))
     radius = angle * anatomy.EYE_RADIUS
-    white = np.array([0.745, 0.715, 0.695]) - style.yellow * np.array([0.02, 0.04, 0.12])
+    white = np.array([0.700, 0.672, 0.655]) - style.yellow * np.array([0.02, 0.04, 0.12])
     color = np.broadcast_to(white, place.shape).copy()
     corner = _step(radius, 6.5, 12)
     color = _mix(color, np.array([0.70, 0.50, 0.46]), (0.35 + 0.4 * style.red) * corner)

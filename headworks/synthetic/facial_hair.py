@@ -39,6 +39,10 @@ BROWS: dict[str, tuple[float, float, float, float]] = {
     "angled": (3.6, 0.72, 2.2, 44.0),
     "short": (2.2, 0.60, 0.4, 33.0),
     "drooping": (2.4, 0.45, -2.6, 45.0),
+    "high": (6.6, 0.60, 0.4, 43.0),
+    "steep": (3.0, 0.80, 4.4, 42.0),
+    "sad": (1.6, 0.40, -4.2, 42.0),
+    "flat": (0.3, 0.50, -0.6, 49.0),
 }
 
 
@@ -283,6 +287,7 @@ def make_beard(
     rng = np.random.default_rng(seed)
     pool = _pool(space, "beard")
     patch = 0.35 * noise(pool.place, 9.0, seed % 2**30)
+    patch += 0.45 * noise(pool.place, 2.2, (seed + 1) % 2**30)
     keep = rng.uniform(0, 1, len(pool)) < np.clip(beard_mask(pool.place, look) * (1 + patch), 0, 1)
     roots = pool[np.flatnonzero(keep)[: int(11_000 * density)]]
     p = roots.place
@@ -307,8 +312,8 @@ def make_beard(
     fine = float(np.median(long)) < 12
     width = np.where(long < 12, 0.30, 0.55)
     light = strands.Thicket(hairs, total, width).light(hairs.reshape(-1, 3))
-    shade = colour * np.clip(1 + 0.16 * rng.normal(0, 1, (len(p), 1)), 0.5, 1.6)
+    shade = colour * np.clip(1 + 0.26 * rng.normal(0, 1, (len(p), 1)), 0.4, 1.8)
     white = rng.uniform(0, 1, len(p)) < grey
-    shade[white] = 0.45
+    shade[white] = 0.38 * rng.uniform(0.5, 1.2, (int(white.sum()), 1))
     return _group("beard", space, rest, roots, hairs, width, shade,
                   light.reshape(hairs.shape[:2]), fine)  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,11 +90,22 @@ STYLES: dict[str, HairStyle | None] = {
                       curl=2.6, wave=9),
     "bob": HairStyle(5600, 26, 1.0, 205, 165, 195, 17, 14, 0.35, _HANG, ends=(0.8, 1.1)),
     "fringe": HairStyle(5600, 26, 1.0, 215, 175, 205, 18, 14, 0.35, _HANG, ends=(0.8, 1.45),
-                        fringe=72),
+                        fringe=62),
+    "short fringe": HairStyle(6800, 16, 0.9, 72, 34, 74, 15, 6, 0.35,
+                              replace(_SHORT, comb=strands.FORWARD, comb_weight=0.8, hug=0.2,
+                                      gravity=0.3), fringe=54),
+    "bowl": HairStyle(6400, 20, 0.95, 120, 92, 112, 15, 10, 0.3,
+                      replace(_HANG, noise=0.25), ends=(0.85, 1.1), fringe=60, clump=0.5),
+    "curly fringe": HairStyle(5600, 30, 0.85, 78, 46, 70, 24, 15, 0.7,
+                              replace(_SHORT, gravity=0.5, noise=0.9, stray=0.4, rise=22),
+                              every=14, clump=0.55, curl=5.0, wave=18, fringe=66),
     "ponytail": HairStyle(4600, 30, 0.95, 100, 80, 110, 10, 9, 0.15, _TIED, tail=230, clump=0.1),
     "bun": HairStyle(4200, 34, 0.95, 100, 80, 110, 10, 9, 0.15, _TIED, tail=-1, clump=0.1),
     "long straight": HairStyle(5600, 32, 1.05, 390, 345, 380, 17, 13, 0.3,
                                replace(_HANG, noise=0.22), ends=(0.75, 1.2), clump=0.45),
+    "long fringe": HairStyle(5800, 32, 1.05, 390, 345, 380, 17, 13, 0.3,
+                             replace(_HANG, noise=0.25), ends=(0.75, 1.2), clump=0.45,
+                             fringe=62),
     "long wavy": HairStyle(5600, 36, 1.05, 400, 350, 380, 20, 16, 0.4,
                            replace(_HANG, noise=0.5, stray=0.15), every=12, clump=0.6, curl=7.5,
                            wave=75, flat=0.7, ends=(0.7, 1.15)),
@@ -103,7 +114,7 @@ STYLES: dict[str, HairStyle | None] = {
                             wave=27, ends=(0.7, 1.15)),
 }  # fmt: skip
 
-LONG = ("bob", "fringe", "long straight", "long wavy", "long curly")
+LONG = ("bob", "fringe", "long straight", "long fringe", "long wavy", "long curly")
 """Styles that hang beside the face."""
 
 HAIR_COLOURS: dict[str, tuple[float, float, float]] = {
@@ -138,6 +149,11 @@ class HairAtRest:
     colour: NDArray[np.float32]
     light: NDArray[np.float32]
     fine: bool
+
+    @cached_property
+    def with_head(self) -> bool:
+        """Whether no strand reaches down to what the neck leaves behind."""
+        return bool(self.neck.min() > 0.999)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,7 @@ def dress(
     style = STYLES[traits.hair_style]
     length = 0.0
     if style is not None:
+        style = replace(style, fringe=style.fringe * traits.fringe)
         hair, thicket, length = make_hair(
             space, warp, rest, style, np.array(traits.hair_colour) ** GAMMA, traits.grey,
             traits.density, traits.parting, traits.raised, traits.temples, chance("hair"),
@@ -154,4 +155,5 @@ def draw_identity(head: HeadModel, traits: Traits, seed: int) -> Tensor:
         return torch.from_numpy(codes.astype(np.float32))
     from headworks.heads.procedural import sample_identity
 
-    return torch.as_tensor(sample_identity(traits.sex, traits.age, rng), dtype=torch.float32)
+    codes = sample_identity(traits.sex, traits.age, rng, traits.group)
+    return torch.as_tensor(codes, dtype=torch.float32)

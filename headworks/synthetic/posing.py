@@ -35,9 +35,10 @@ def person_scene(
     pose = pose or HeadPose.zeros(1)
     identity = person.identity[None]
     with torch.no_grad():
-        rest = head.rest_vertices(identity, expression[None])[0].double().numpy()
+        shaped = head.rest_vertices(identity, expression[None])
+        rest = shaped[0].double().numpy()
         rotations, offsets = head.joint_transforms(identity, pose)
-        vertices = head.vertices(identity, expression[None], pose)
+        vertices = head.posed(shaped, identity, expression[None], pose)
         landmarks = head.landmarks(vertices)[0].double().numpy()
     turns, moves = rotations[0].double().numpy(), offsets[0].double().numpy()
     posed = vertices[0].double().numpy()
@@ -134,11 +135,11 @@ def _moved(
     corners = faces[hair.faces]
     shift = ((rest - neutral)[corners] * hair.bary[..., None]).sum(1).astype(np.float32)
     points = hair.points
-    if np.abs(shift).max() > 1e-7:
+    if shift.size and max(float(shift.max()), -float(shift.min())) > 1e-7:
         s = np.linspace(0, 1, points.shape[1], dtype=np.float32)
         points = points + ((1 - s) ** 2)[None, :, None] * shift[:, None]
     own = points @ turns[1].T.astype(np.float32) + moves[1].astype(np.float32)
-    if hair.neck.min() > 0.999:
+    if hair.with_head:
         return own
     trunk = points @ turns[0].T.astype(np.float32) + moves[0].astype(np.float32)
     return trunk + hair.neck[..., None] * (own - trunk)

@@ -29,6 +29,8 @@ _SHADOW_HEIGHT = 0.62
 _COARSE_PX = 0.45
 """Strands narrower than this many samples are drawn fewer and thicker."""
 _LENS_TINT = 0.95
+_KNEE = 0.62
+"""Linear value from which highlights roll off."""
 
 
 class Picture(NamedTuple):
@@ -157,16 +159,10 @@ def render_stage(stage: Stage, camera: Camera, supersampling: int = 2) -> Pictur
     """
     fine = camera.resized(camera.width * supersampling, camera.height * supersampling)
     linear, covered, depth = _samples(stage, fine)
-    s = supersampling
-    shape = (camera.height, s, camera.width, s)
-    alpha = covered.reshape(shape).mean((1, 3), dtype=np.float32)
-    summed = _display(linear).reshape(*shape, 3).mean((1, 3), dtype=np.float32)
-    rgb = summed / np.maximum(alpha, 1e-6)[..., None]
-    return Picture(
-        np.where(alpha[..., None] > 0, rgb, 0).astype(np.float32),
-        alpha,
-        seen_landmarks(stage.landmarks, camera, fine, depth),
-    )
+    alpha = np.empty((camera.height, camera.width), np.float32)
+    rgb = np.empty((*alpha.shape, 3), np.float32)
+    drawing.resolve(linear, covered, supersampling, _KNEE, GAMMA, rgb, alpha)
+    return Picture(rgb, alpha, seen_landmarks(stage.landmarks, camera, fine, depth))
 
 
 def _samples(
@@ -278,14 +274,6 @@ def _add_lenses(
         glint = glint + 6.0 * np.clip(mirror @ way, 0, 1)[:, None] ** 60 * power
     old = linear[rows, columns]
     linear[rows, columns] = _LENS_TINT * (1 - fresnel)[:, None] * old + fresnel[:, None] * glint
-
-
-def _display(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Display colours: highlights roll off as on film, then gamma."""
-    knee = np.float32(0.62)
-    over = np.maximum(linear - knee, 0)
-    rolled = np.where(linear > knee, knee + (1 - knee) * np.tanh(over / (1 - knee)), linear)
-    return np.maximum(rolled, 0) ** np.float32(1 / GAMMA)
 
 
 def render_person(

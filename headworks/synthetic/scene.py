@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,10 +106,20 @@ class Scene:
 
 def mesh_normals(points: Array, faces: NDArray[np.int64]) -> Array:
     """Unit area-weighted vertex normals, [V, 3]."""
-    a, b, c = (points[faces[:, i]] for i in range(3))
-    face = np.cross(b - a, c - a)
-    out = np.empty_like(points)
-    flat = faces.T.ravel()
-    for d in range(3):
-        out[:, d] = np.bincount(flat, np.tile(face[:, d], 3), len(points))
+    out = np.zeros_like(points)
+    _sum_normals(points, faces, out)
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_normals(points: Array, faces: NDArray[np.int64], out: Array) -> None:
+    for corner in range(3):
+        for f in range(len(faces)):
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            x, y, z = points[i, 0], points[i, 1], points[i, 2]
+            ax, ay, az = points[j, 0] - x, points[j, 1] - y, points[j, 2] - z
+            bx, by, bz = points[k, 0] - x, points[k, 1] - y, points[k, 2] - z
+            at = faces[f, corner]
+            out[at, 0] += ay * bz - az * by
+            out[at, 1] += az * bx - ax * bz
+            out[at, 2] += ax * by - ay * bx

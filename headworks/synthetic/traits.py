@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.heads.procedural.groups import GROUPS
 from headworks.synthetic.clothes import PATTERNS, ClothesStyle
 from headworks.synthetic.creases import names as crease_names
 from headworks.synthetic.eyes import IRIS_COLOURS, EyeStyle
@@ -31,15 +32,18 @@ class Traits:
 
     Attributes:
         sex: "female" or "male". age: 0 (about 20 years) to 1 (about 80).
+        group: key of `groups.GROUPS`, whose means the head follows.
         skin, eyes, clothes, glasses: styles of the parts; no glasses if None.
         hair_style: key of `hair.STYLES`. hair_colour, brow_colour, beard_colour: sRGB.
-        grey: share of white hairs. density: about 1. parting: mm. raised, temples: of the
+        grey: share of white hairs. density: about 1. parting: mm.
+        fringe: factor of its length. raised, temples: of the
             hairline, mm. lashes: 0 to 1. beard: key of BEARDS. beard_length: factor.
         light: how the person is lit. attributes: labels, JSON values.
     """
 
     sex: Literal["female", "male"]
     age: float
+    group: str
     skin: SkinStyle
     eyes: EyeStyle
     clothes: ClothesStyle
@@ -51,6 +55,7 @@ class Traits:
     grey: float
     density: float
     parting: float
+    fringe: float
     raised: float
     temples: float
     lashes: float
@@ -94,36 +99,61 @@ def draw_light(rng: Rng) -> Light:
     )
 
 
-def _hair_style(rng: Rng, male: bool, years: float, afro: bool) -> str:
+_SKIN_TYPES: dict[str, dict[str, float]] = {
+    "europe": {"I": 1.3, "II": 1.6, "III": 0.9, "IV": 0.15},
+    "middle east": {"II": 0.6, "III": 1.5, "IV": 1.3, "V": 0.2},
+    "south asia": {"III": 0.5, "IV": 1.3, "V": 1.5, "VI": 0.4},
+    "east asia": {"II": 1.0, "III": 1.6, "IV": 0.8},
+    "africa": {"IV": 0.25, "V": 1.3, "VI": 2.0},
+}
+"""Fitzpatrick's types in the groups of populations."""
+
+
+def _hair_style(rng: Rng, male: bool, years: float, afro: bool, straight: bool) -> str:
     old = max(0.0, (years - 40) / 40)
     if male:
         weights = {"shaved": 0.6 + 0.8 * old, "buzz": 1.3, "short": 2.6,
                    "crop": 1.6 * (1 - 0.5 * old),
                    "side part": 2.2, "slicked back": 1.0, "receding": 0.15 + 2.2 * old,
-                   "bald top": 2.2 * old, "curly": 0.8, "long straight": 0.15, "long wavy": 0.25,
+                   "bald top": 2.2 * old, "curly": 0.8, "short fringe": 1.8 * (1 - 0.6 * old),
+                   "bowl": 0.6, "curly fringe": 0.9, "long straight": 0.15, "long wavy": 0.25,
                    "bob": 0.2, "bun": 0.15}  # fmt: skip
         if afro:
             weights = {"shaved": 1.2, "buzz": 3.0, "short": 0.8, "afro": 1.5, "curly": 1.0,
-                       "receding": 0.1 + old, "bald top": 1.2 * old}  # fmt: skip
+                       "curly fringe": 0.8, "receding": 0.1 + old,
+                       "bald top": 1.2 * old}  # fmt: skip
     else:
-        weights = {"bob": 1.8, "fringe": 1.5, "long straight": 2.4 * (1 - 0.6 * old),
+        weights = {"bob": 1.4, "fringe": 1.7, "long fringe": 1.9 * (1 - 0.6 * old),
+                   "short fringe": 0.9 + 0.4 * old, "bowl": 0.4, "curly fringe": 0.9,
+                   "long straight": 2.4 * (1 - 0.6 * old),
                    "long wavy": 2.4 * (1 - 0.5 * old), "long curly": 1.0, "ponytail": 1.5,
                    "bun": 1.2, "short": 0.25 + 1.2 * old, "crop": 0.4, "side part": 0.3 + 0.6 * old,
                    "curly": 0.3 + 0.8 * old, "slicked back": 0.2, "buzz": 0.08}  # fmt: skip
         if afro:
             weights = {"afro": 1.6, "long curly": 1.6, "bun": 1.8, "ponytail": 0.8, "curly": 0.8,
-                       "bob": 0.8, "long straight": 0.8, "buzz": 0.6}  # fmt: skip
+                       "bob": 0.8, "long straight": 0.8, "buzz": 0.6, "curly fringe": 1.0,
+                       "fringe": 0.8, "long fringe": 0.6}  # fmt: skip
+    if straight:
+        for name in ("curly", "long curly", "curly fringe", "afro"):
+            weights[name] = 0.08 * weights.get(name, 0.0)
+        for name in ("fringe", "long fringe", "short fringe", "bowl"):
+            weights[name] = 1.6 * weights.get(name, 0.0)
     return pick(rng, {name: weights.get(name, 0.0) for name in STYLES})
 
 
-def _hair_colour(rng: Rng, skin_type: str) -> tuple[str, Array]:
+def _hair_colour(rng: Rng, group: str, skin_type: str) -> tuple[str, Array]:
     dark = {"black": 5.0, "dark brown": 1.6, "brown": 0.2}
     middle = {"black": 2.5, "dark brown": 3.0, "brown": 1.5, "auburn": 0.3, "light brown": 0.3}
     light = {"black": 0.5, "dark brown": 1.5, "brown": 1.6, "light brown": 1.3, "dark blond": 1.2,
              "blond": 1.4, "auburn": 0.6, "red": 0.6}  # fmt: skip
-    weights = {"V": dark, "VI": dark, "IV": middle, "III": {**light, **middle}}.get(
-        skin_type, light
-    )
+    if group in ("africa", "east asia"):
+        weights = dark
+    elif group == "south asia" or skin_type in ("IV", "V"):
+        weights = {**dark, "dark brown": 2.5}
+    elif group == "middle east":
+        weights = middle
+    else:
+        weights = light if skin_type in ("I", "II") else {**light, **middle}
     name = pick(rng, weights)
     colour = np.array(HAIR_COLOURS[name]) * rng.uniform(0.85, 1.15) + rng.normal(0, 0.006, 3)
     return name, np.clip(colour, 0.03, 0.95)
@@ -131,19 +161,20 @@ def _hair_colour(rng: Rng, skin_type: str) -> tuple[str, Array]:
 
 def _brows(rng: Rng, male: bool, old: float) -> BrowStyle:
     shapes = (
-        {"straight": 2, "soft": 2, "angled": 1.4, "round": 0.6, "arched": 0.3, "short": 0.7,
-         "drooping": 0.8}
+        {"straight": 2, "soft": 1.8, "angled": 1.4, "round": 0.6, "arched": 0.3, "short": 0.7,
+         "drooping": 0.8, "steep": 0.8, "sad": 0.3, "flat": 1.3}
         if male
-        else {"straight": 0.8, "soft": 2, "angled": 1.2, "round": 1.3, "arched": 2.2, "short": 0.6,
-              "drooping": 0.5}
+        else {"straight": 0.7, "soft": 1.6, "angled": 1.1, "round": 1.4, "arched": 2.2,
+              "short": 0.5, "drooping": 0.5, "high": 1.2, "steep": 0.6, "sad": 0.4, "flat": 0.7}
     )  # fmt: skip
+    thickness = rng.gamma(5.5, 2.0) if male else rng.gamma(3.2, 2.0)
     return BrowStyle(
         shape=pick(rng, {k: shapes.get(k, 0.0) for k in BROWS}),
-        thickness=float(np.clip(rng.normal(9.8 if male else 6.8, 3.2), 2.6, 17.0)),
-        density=float(np.clip(rng.beta(0.8, 0.8) + (0.08 if male else 0.0) - 0.2 * old, 0.16, 1.0)),
-        inner=float(np.clip(rng.normal(8.2 if male else 10.2, 3.6), 0.5, 17)),
-        lift=float(np.clip(rng.normal(-0.5 if male else 0.8, 2.1), -4.0, 5.5)),
-        taper=float(rng.uniform(0.35, 0.9)),
+        thickness=float(np.clip(thickness, 2.2, 18.0)),
+        density=float(np.clip(rng.beta(1.1, 0.6) + (0.08 if male else 0.0) - 0.2 * old, 0.14, 1.0)),
+        inner=float(np.clip(rng.normal(8.4 if male else 10.4, 3.8), 0.5 if male else 4, 18)),
+        lift=float(np.clip(rng.normal(-0.8 if male else 1.4, 2.6), -5.0, 6.5)),
+        taper=float(rng.uniform(0.25, 0.95)),
     )
 
 
@@ -180,7 +211,7 @@ def _clothes(rng: Rng, male: bool) -> ClothesStyle:
 
 
 def _glasses(rng: Rng, old: float) -> GlassesStyle | None:
-    if rng.uniform() > 0.16 + 0.24 * old:
+    if rng.uniform() > 0.26 + 0.24 * old:
         return None
     metal = rng.uniform() < 0.4
     frame = pick(rng, {"round": 1, "oval": 0.8, "rectangle": 2, "wayfarer": 1.6,
@@ -195,18 +226,20 @@ def _glasses(rng: Rng, old: float) -> GlassesStyle | None:
 
 
 def _skin(
-    rng: Rng, male: bool, old: float, skin_type: str, hair: Array, brow: Array, stubble: float,
-    style: str, raised: float, temples: float,
+    rng: Rng, male: bool, old: float, group: str, skin_type: str, hair: Array, brow: Array,
+    stubble: float, style: str, raised: float, temples: float,
 ) -> SkinStyle:  # fmt: skip
     low, high = FITZPATRICK[skin_type]
     melanin = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     pale = skin_type in ("I", "II")
-    worn = old**1.2
+    worn = old**1.7
     creases = {}
     for name in crease_names():
-        amount = rng.gamma(2.0, 0.5) * (0.10 + 0.95 * worn)
+        amount = rng.gamma(1.0, 1.0) * ((0.06 if male else 0.03) + 0.95 * worn)
         creases[name] = float(min(amount, 1.5))
-    creases["nasolabial"] = float(min(0.10 + 0.3 * rng.uniform() + creases["nasolabial"], 1.4))
+    creases["nasolabial"] = float(
+        min((0.12 if male else 0.05) + 0.3 * rng.uniform() ** 2 + creases["nasolabial"], 1.4)
+    )
     creases["lid_crease"] = 0.0  # painted by its own amount, at every age
     creases["tear_trough"] = float(min(0.35 * rng.uniform() + 0.8 * creases["tear_trough"], 1.1))
     creases["mentolabial"] = float(0.15 + 0.35 * rng.uniform() + 0.2 * old)
@@ -221,13 +254,13 @@ def _skin(
     return SkinStyle(
         melanin=melanin, blood=float(rng.uniform(0.0055, 0.0125)),
         warmth=float(rng.normal(-0.1, 0.55)), age=old, creases=creases,
-        redness=float(rng.beta(1.4, 2.2)),
+        redness=float(rng.beta(1.4, 2.2 if male else 2.8)),
         freckles=float(rng.uniform(0.25, 1.0)) if rng.uniform() < (0.36 if pale else 0.08) else 0.0,
         mottled=float(rng.beta(1.3, 2.5)),
-        bags=float(np.clip(rng.beta(1.3, 2.6) + 0.35 * old, 0, 1)),
-        moles=int(rng.poisson(1.6 + 1.5 * old)),
-        lip_blood=float(np.exp(rng.uniform(np.log(0.010), np.log(0.065))) * (1 - 0.4 * old)),
-        lip_melanin=float(rng.uniform(-0.4, 1.2) + (0.25 if skin_type in ("V", "VI") else 0.0)),
+        bags=float(np.clip(rng.beta(1.0, 2.6 if male else 3.4) + 0.35 * old, 0, 1)),
+        moles=int(rng.poisson(rng.gamma(1.0, 2.2) + 1.5 * old)),
+        lip_blood=float(np.exp(rng.uniform(np.log(0.008), np.log(0.068))) * (1 - 0.4 * old)),
+        lip_melanin=float(rng.uniform(-0.55, 1.3) + (0.25 if skin_type in ("V", "VI") else 0.0)),
         stubble=stubble, stubble_colour=_rgb(hair**GAMMA * 0.7), root_colour=_rgb(root),
         scalp=scalp if style != "bald top" else 0.6,
         raised=raised + (0.0 if look is None else look.raised),
@@ -236,10 +269,10 @@ def _skin(
         brows=_brows(rng, male, old), brow_colour=_rgb(brow**GAMMA * 0.8),
         gloss=float(rng.beta(2, 2)),
         pattern=tuple(
-            (float(rng.normal(0, 0.22)), float(rng.normal(0, 0.24))) for _ in PATCHES
+            (float(rng.normal(0, 0.26)), float(rng.normal(0, 0.30))) for _ in PATCHES
         ),
-        socket=float(rng.beta(0.9, 1.5) * (1.6 if melanin < 0.1 else 0.8)),
-        fold=float(rng.beta(0.9, 1.1) * 1.5),
+        socket=float(rng.beta(0.9, 1.5 if male else 2.2) * (1.5 if melanin < 0.1 else 0.8)),
+        fold=float(rng.beta(0.6, 0.7) * 1.5 * (0.5 if group == "east asia" else 1.0)),
         make_up=_make_up(rng, male),
     )  # fmt: skip
 
@@ -249,10 +282,10 @@ def draw_traits(rng: Rng) -> Traits:
     male = bool(rng.uniform() < 0.5)
     years = float(_YOUNGEST + (_OLDEST - _YOUNGEST) * rng.beta(1.15, 1.7))
     old = float(np.clip((years - 20) / 60, 0, 1))
-    skin_type = pick(rng, {"I": 1.0, "II": 1.3, "III": 1.4, "IV": 1.2, "V": 1.2, "VI": 1.2})
-    afro = skin_type in ("V", "VI") and rng.uniform() < 0.75
-    style = _hair_style(rng, male, years, afro)
-    colour_name, natural = _hair_colour(rng, skin_type)
+    group = pick(rng, {name: one.share for name, one in GROUPS.items()})
+    skin_type = pick(rng, _SKIN_TYPES[group])
+    style = _hair_style(rng, male, years, group == "africa", group == "east asia")
+    colour_name, natural = _hair_colour(rng, group, skin_type)
     grey = float(np.clip((years - rng.normal(52, 10)) / 26, 0, 1))
     if not male and rng.uniform() < 0.6:
         grey *= 0.15  # dyed
@@ -260,9 +293,9 @@ def draw_traits(rng: Rng) -> Traits:
     beard, stubble, beard_length = "none", 0.0, 1.0
     if male:
         stubble = float(rng.beta(0.8, 1.0) * 0.9)
-        beard = pick(rng, {"none": 4.5, "moustache": 0.6, "handlebar": 0.2, "goatee": 0.6,
+        beard = pick(rng, {"none": 4.6, "moustache": 1.0, "handlebar": 0.4, "goatee": 0.9,
                            "circle": 0.6, "short boxed": 1.5, "full": 1.2, "long": 0.3,
-                           "chin strap": 0.2})  # fmt: skip
+                           "chin strap": 0.5})  # fmt: skip
         beard_length = float(rng.uniform(0.7, 1.4))
         stubble = stubble if beard == "none" else max(stubble, 0.35)
     raised = float(np.clip(rng.normal(1.0 if male else 0.0, 4.5), -9, 11))
@@ -275,14 +308,14 @@ def draw_traits(rng: Rng) -> Traits:
     if natural.mean() > 0.35:
         brow = brow * 0.72
     brow = brow + 0.35 * grey * (0.5 - brow)
-    skin = _skin(rng, male, old, skin_type, hair, brow, stubble, style, raised, temples)
+    skin = _skin(rng, male, old, group, skin_type, hair, brow, stubble, style, raised, temples)
     iris_weights = {"dark brown": 3.0, "brown": 1.0}
-    if skin_type in ("I", "II"):
+    if group == "europe" and skin_type in ("I", "II"):
         iris_weights = {"blue": 2.0, "dark blue": 1.0, "grey": 1.0, "green": 1.1, "hazel": 1.2,
                         "brown": 1.3, "dark brown": 0.5, "amber": 0.4}  # fmt: skip
-    elif skin_type in ("III", "IV"):
-        iris_weights = {"brown": 2.2, "dark brown": 2.2, "hazel": 1.2, "green": 0.5, "amber": 0.5,
-                        "blue": 0.3}  # fmt: skip
+    elif group in ("europe", "middle east"):
+        iris_weights = {"brown": 2.0, "dark brown": 2.0, "hazel": 1.3, "green": 0.7, "amber": 0.6,
+                        "blue": 0.4, "grey": 0.2}  # fmt: skip
     eyes = EyeStyle(
         iris=pick(rng, {k: iris_weights.get(k, 0.0) for k in IRIS_COLOURS}),
         radius=float(np.clip(rng.normal(5.9, 0.2), 5.5, 6.4)), pupil=float(rng.uniform(1.6, 2.7)),
@@ -315,10 +348,12 @@ def draw_traits(rng: Rng) -> Traits:
         "clothes": [round(c, 3) for c in clothes.colour], "clothes_pattern": clothes.pattern,
     }  # fmt: skip
     return Traits(
-        sex="male" if male else "female", age=old, skin=skin, eyes=eyes, clothes=clothes,
-        glasses=glasses, hair_style=style, hair_colour=_rgb(hair), brow_colour=_rgb(brow),
+        sex="male" if male else "female", age=old, group=group, skin=skin, eyes=eyes,
+        clothes=clothes, glasses=glasses, hair_style=style, hair_colour=_rgb(hair),
+        brow_colour=_rgb(brow),
         beard_colour=_rgb(np.clip(natural * rng.uniform(0.8, 1.1), 0, 1)), grey=grey,
         density=float(np.clip(rng.normal(1.0, 0.1) - 0.15 * old, 0.7, 1.2)), parting=parting,
+        fringe=float(rng.uniform(0.62, 1.05)),
         raised=raised, temples=temples, lashes=lashes, beard=beard, beard_length=beard_length,
         light=draw_light(rng), attributes=attributes,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 
 from headworks.heads import load_head
 from headworks.heads.procedural import IDENTITY_NAMES, cache, construct, measures, sample_identity
+from headworks.heads.procedural.groups import GROUPS
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,9 @@ def head():
     return load_head("procedural")
 
 
-def draw(sex: str, count: int, age: float = 0.4) -> np.ndarray:
+def draw(sex: str, count: int, age: float = 0.4, group: str | None = None) -> np.ndarray:
     rng = np.random.default_rng(2)
-    return np.stack([sample_identity(sex, age, rng) for _ in range(count)])
+    return np.stack([sample_identity(sex, age, rng, group) for _ in range(count)])
 
 
 def breadth(head, identity: np.ndarray, landmarks: tuple[int, int]) -> np.ndarray:
@@ -37,7 +38,18 @@ def test_measures_follow_the_published_ones_of_each_sex(head):
             got = breadth(head, who, landmarks)
             # The mean head misses some published means by a millimetre or two.
             assert got.mean() == pytest.approx(mean, abs=2.0), (sex, name)
-            assert got.std() == pytest.approx(deviation, rel=0.3), (sex, name)
+            # Deviations are those within one population.
+            one = breadth(head, draw(sex, 150, group="middle east"), landmarks)
+            assert one.std() == pytest.approx(deviation, rel=0.3), (sex, name)
+            assert got.std() > 0.9 * one.std()
+
+
+def test_means_of_populations_lie_apart_as_published(head):
+    wanted = {name: group.measures.get("intercanthal", 0.0) for name, group in GROUPS.items()}
+    got = {name: breadth(head, draw("female", 100, group=name), (39, 42)).mean() for name in GROUPS}
+    for name in GROUPS:
+        gap = got[name] - got["europe"]
+        assert gap == pytest.approx(wanted[name], abs=1.2), name
 
 
 def test_women_differ_from_men_as_published(head):

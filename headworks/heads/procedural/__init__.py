@@ -26,7 +26,9 @@ __all__ = ["IDENTITY_NAMES", "Sex", "build", "construct", "sample_identity"]
 _METRES = 1e-3
 
 
-def sample_identity(sex: Sex, age: float, rng: np.random.Generator) -> np.ndarray:
+def sample_identity(
+    sex: Sex, age: float, rng: np.random.Generator, group: str | None = None
+) -> np.ndarray:
     """Identity coefficients of a random person.
 
     Published measures are drawn with the means and deviations of the sex; fine shape, build and
@@ -34,11 +36,12 @@ def sample_identity(sex: Sex, age: float, rng: np.random.Generator) -> np.ndarra
 
     Args:
         sex: "female" or "male". age: 0 (about 20 years) to 1 (about 80). rng: source of chance.
+        group: key of `groups.GROUPS`; drawn by their shares if None.
 
     Returns:
-        float32 [Ki], in standard deviations over the population of both sexes and all ages.
+        float32 [Ki], in standard deviations over the population of all groups.
     """
-    return _built()[1].coefficients(sex, age, rng).astype(np.float32)
+    return _built()[1].coefficients(sex, age, rng, group).astype(np.float32)
 
 
 def build() -> HeadModel:

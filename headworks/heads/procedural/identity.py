@@ -3,9 +3,10 @@
 Controls c (fields over space and shapes of the lids) have measures m = m0 + J c. People of one sex
 are drawn so that their measures have the published mean and covariance exactly (to first order):
 fine shape c0 ~ N(shift, I) is drawn first, then c = c0 + G (m - m0 - J c0), where
-G = J^T (J J^T)^-1 changes the measures in the likeliest way. The identity basis is the controls
-times the Cholesky factor of the covariance over both sexes, all ages and builds: coefficients
-are uncorrelated and of unit deviation over that population.
+G = J^T (J J^T)^-1 changes the measures in the likeliest way. Populations' own means shift both
+(`groups`). The identity basis is the controls times the Cholesky factor of the covariance over both
+sexes, all groups, ages and builds: coefficients are uncorrelated and of unit deviation over that
+population.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from headworks.heads.procedural import anatomy, linear, measures
 from headworks.heads.procedural.assembly import Assembly
 from headworks.heads.procedural.fields import FIELDS
+from headworks.heads.procedural.groups import GROUPS
 from headworks.heads.procedural.lids import FLIP, LID_NAMES, lid_control, meeting
 from headworks.heads.procedural.parttypes import Points, smoothstep
 from headworks.heads.procedural.skinning import joints
@@ -29,21 +31,23 @@ Sex = Literal["female", "male"]
 IDENTITY_NAMES = (*LID_NAMES, *FIELDS)
 """The control that leads each mode; later controls go along as the population's do."""
 _RADIUS_NEAR, _RADIUS_FAR = 14.5, 25.0
-_WIDEST = 2.4
+_WIDEST = 2.6
 """Deviations beyond which nobody is drawn."""
 _MEAN_AGE, _AGE_SPREAD = 0.4, 0.22
 
 # What published measures do not hold, in units of the controls. Directions are those of the
 # literature on dimorphism and ageing of faces; amounts were set by eye.
 _MALE = {
-    "brow_ridge": 0.65, "glabella": 0.45, "brow_height": -0.6, "brow_arch": -0.5,
-    "forehead_slope": 0.55, "forehead_boss": -0.35, "cheekbone": -0.3, "cheek_apple": -0.35,
-    "chin_width": 0.65, "chin_protrusion": 0.3, "jaw_square": 0.75, "gonial_height": 0.4,
-    "upper_lip": -0.5, "lower_lip": -0.45, "lip_sides": -0.4, "lid_height": -0.5,
-    "eye_depth": -0.35, "orbit_hollow": 0.2, "lid_fold": 0.25, "bridge_height": 0.3, "hump": 0.25,
-    "tip_rotation": -0.3, "neck_width": 1.0, "shoulders": 1.3, "ear_size": 0.5, "size": 0.25,
-    "cheek_fullness": -0.25, "nostril_flare": 0.25, "bridge_width": 0.25,
-    "canthal_tilt": -0.2, "lid_outer_hood": 0.2,
+    "brow_ridge": 1.0, "glabella": 0.75, "brow_height": -0.85, "brow_arch": -0.6,
+    "forehead_slope": 0.8, "forehead_boss": -0.6, "cheekbone": -0.3, "cheek_apple": -0.55,
+    "chin_width": 0.85, "chin_protrusion": 0.3, "jaw_square": 0.95, "gonial_height": 0.5,
+    "upper_lip": -0.7, "lower_lip": -0.6, "lip_sides": -0.5, "cupids_bow": -0.3,
+    "lid_height": -0.45, "lid_lower": -0.2, "eye_width": -0.3,
+    "eye_depth": -0.5, "orbit_hollow": 0.2, "lid_fold": 0.45, "bridge_height": 0.35, "hump": 0.4,
+    "tip_rotation": -0.6, "tip_width": 0.35, "tip_bulb": 0.2, "neck_width": 1.0,
+    "shoulders": 1.3, "ear_size": 0.5, "size": 0.25, "cheek_fullness": -0.3,
+    "nostril_flare": 0.35, "bridge_width": 0.4, "canthal_tilt": -0.3, "lid_outer_hood": 0.35,
+    "mentolabial": 0.3, "nasolabial": 0.3,
 }  # fmt: skip
 _OLD = {
     # Per unit of age: from about 20 to about 80 years.
@@ -57,14 +61,20 @@ _LATENT: tuple[dict[str, float], ...] = (
     # Build: light to heavy.
     {"cheek_fullness": 0.9, "submental": 0.9, "jowl": 0.7, "neck_width": 0.7, "cheek_hollow": -0.6,
      "cheek_apple": 0.4, "jaw_square": 0.3, "lid_fold": 0.25, "chin_width": 0.4, "temple": 0.3},
-    # Broad nose and full lips, or narrow nose and thin ones.
-    {"nostril_flare": 0.7, "tip_width": 0.8, "tip_bulb": 0.3, "upper_lip": 0.9, "lower_lip": 0.9,
-     "lip_protrusion": 0.9, "bridge_height": -0.8, "bridge_width": 0.5, "midface_depth": 0.5,
-     "hump": -0.4, "chin_protrusion": -0.3},
-    # Flat face with heavy upper lids, or sharp profile with deep orbits.
-    {"lid_fold": 0.9, "face_curvature": 0.7, "eye_depth": 0.9, "orbit_hollow": -0.8,
-     "bridge_height": -0.7, "nasion_depth": 0.4, "cheekbone": 0.7, "inner_canthus": 0.8,
-     "lid_height": -0.5, "canthal_tilt": 0.5, "brow_height": 0.4, "brow_ridge": -0.5},
+    # Full lips and a broad tip of the nose, or thin lips and a narrow one.
+    {"nostril_flare": 0.4, "tip_width": 0.5, "upper_lip": 0.6, "lower_lip": 0.6,
+     "lip_protrusion": 0.4, "bridge_width": 0.3, "lip_sides": 0.4},
+    # Heavy upper lids on round orbits, or deep orbits.
+    {"lid_fold": 0.6, "eye_depth": 0.6, "orbit_hollow": -0.6, "lid_outer_hood": 0.4,
+     "brow_height": 0.3, "lid_height": -0.4},
+    # Robust or delicate.
+    {"brow_ridge": 0.7, "glabella": 0.6, "jaw_square": 0.7, "chin_width": 0.6, "cheekbone": 0.5,
+     "chin_protrusion": 0.4, "lid_height": -0.4, "brow_height": -0.5, "hump": 0.4},
+    # Large round eyes under high brows, or narrow ones under low brows.
+    {"lid_height": 0.7, "lid_lower": 0.6, "brow_height": 0.6, "brow_arch": 0.4, "lid_fold": -0.4},
+    # A long face that falls in, or a short one with full cheeks.
+    {"midface_height": 0.6, "lower_face_height": 0.6, "cheek_fullness": -0.6, "cheek_apple": -0.6,
+     "cheek_hollow": 0.6, "infraorbital": -0.5, "face_taper": 0.4},
 )  # fmt: skip
 
 
@@ -74,7 +84,8 @@ class Population:
 
     Attributes:
         gain: [K, M] G of the module's text. slope: [M, K] J. factor: [K, K] Cholesky factor.
-        male, old: [K] shifts. latent: [L, K].
+        male, old: [K] shifts. latent: [L, K]. shares: [N] of the groups. measures [N, M] mm and
+        controls [N, K]: by which their means differ from the whole population's.
     """
 
     gain: Array
@@ -83,20 +94,29 @@ class Population:
     male: Array
     old: Array
     latent: Array
+    shares: Array
+    measures: Array
+    controls: Array
 
-    def coefficients(self, sex: Sex, age: float, rng: np.random.Generator) -> Array:
+    def coefficients(
+        self, sex: Sex, age: float, rng: np.random.Generator, group: str | None = None
+    ) -> Array:
         """One person's identity coefficients, see `sample_identity`."""
         means, deviations, correlation = measures.statistics()
         row = ("male", "female").index(sex)
+        chance = rng.uniform()
+        of = int((chance > np.cumsum(self.shares)[:-1]).sum())
+        if group is not None:
+            of = list(GROUPS).index(group)
         common = linear.product(
             linear.cholesky(correlation), rng.standard_normal((len(correlation), 1))
         )[:, 0]
-        wanted = means[row] - means.mean(0)
+        wanted = means[row] - means.mean(0) + self.measures[of]
         wanted = wanted + deviations[row] * np.clip(common, -_WIDEST, _WIDEST)
         fine = np.clip(rng.standard_normal(len(self.male)), -_WIDEST, _WIDEST)
         build = np.clip(rng.standard_normal(len(self.latent)), -_WIDEST, _WIDEST)
         fine = fine + (1 if row == 0 else -1) * self.male + (age - _MEAN_AGE) * self.old
-        fine = fine + (build[:, None] * self.latent).sum(0)
+        fine = fine + (build[:, None] * self.latent).sum(0) + self.controls[of]
         fine = np.clip(fine, -_WIDEST, _WIDEST)
         missing = wanted - (self.slope * fine).sum(1)
         control = fine + (self.gain * missing).sum(1)
@@ -119,21 +139,29 @@ def population(slope: Array) -> Population:
     square = linear.product(slope, slope.T)
     gain = linear.solve(square + 1e-6 * np.eye(len(square)), slope).T
     keeps = np.eye(len(male)) - linear.product(gain, slope)
+    shares = np.array([group.share for group in GROUPS.values()])
+    shares = shares / shares.sum()
+    sizes = np.array([[g.measures.get(m, 0.0) for m in measures.MEASURES] for g in GROUPS.values()])
+    sizes = sizes - (shares[:, None] * sizes).sum(0)
+    shifts = np.stack([_row(group.controls) for group in GROUPS.values()])
+    shifts = shifts - (shares[:, None] * shifts).sum(0)
     total = np.zeros((len(male), len(male)))
     fine = np.eye(len(male)) + linear.product(latent.T, latent)
     fine += np.outer(_AGE_SPREAD * old, _AGE_SPREAD * old)
     for row, sign in ((0, 1), (1, -1)):
         spread = correlation * np.outer(deviations[row], deviations[row])
-        at = (keeps * (sign * male)).sum(1) + (gain * (means[row] - means.mean(0))).sum(1)
         total += linear.product(linear.product(keeps, fine), keeps.T) / 2
         total += linear.product(linear.product(gain, spread), gain.T) / 2
-        total += np.outer(at, at) / 2
+        for share, size, shift in zip(shares, sizes, shifts, strict=True):
+            at = (keeps * (sign * male + shift)).sum(1)
+            at = at + (gain * (means[row] - means.mean(0) + size)).sum(1)
+            total += share * np.outer(at, at) / 2
     # The trunk's modes move the trunk alone, though men are broader: trackers place it apart.
     trunk = np.array([IDENTITY_NAMES.index(name) for name in ("neck_width", "shoulders")])
     face = np.setdiff1d(np.arange(len(male)), trunk)
     total[np.ix_(face, trunk)] = 0
     total[np.ix_(trunk, face)] = 0
-    return Population(gain, slope, linear.cholesky(total), male, old, latent)
+    return Population(gain, slope, linear.cholesky(total), male, old, latent, shares, sizes, shifts)
 
 
 def _rigid_near_eyes(head: Assembly, shape: Points, at_eyes: Points) -> Points:
