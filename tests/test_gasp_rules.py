@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from headworks.avatars.binding import LocalGaussians, bind_uv, initial_gaussians
+from headworks.avatars.avatar import BoundAvatar
+from headworks.avatars.binding import Binding, LocalGaussians, bind_uv, initial_gaussians
 from headworks.avatars.gasp import fit as fitting
 from headworks.avatars.gasp.checkpoint import Checkpoints
 from headworks.avatars.gasp.config import FitConfig, PriorConfig
@@ -253,6 +254,14 @@ def test_gaussian_counts_follow_from_the_covered_share_of_the_map() -> None:
     assert max(shares) / min(shares) < 1.02
     for r in (64, 128):
         assert counts[2 * r] / counts[r] == pytest.approx(4, rel=0.02)
+
+
+def test_an_avatar_of_the_paper_s_size_is_a_file_of_some_fifteen_megabytes(tmp_path) -> None:
+    head, count = toy_head(), 187_776
+    binding = Binding(torch.arange(count) % len(head.faces), torch.full((count, 3), 1 / 3))
+    local = LocalGaussians(*(torch.zeros(count, *size) for size in ((3,), (3,), (4,), (3,), ())))
+    BoundAvatar(head, torch.zeros(2), local, binding, "gasp", "photo").save(tmp_path / "avatar")
+    assert 13e6 < (tmp_path / "avatar").stat().st_size < 15e6
 
 
 def test_faces_that_no_texel_hits_get_a_gaussian_only_where_asked_for() -> None:
