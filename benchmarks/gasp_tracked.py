@@ -1,10 +1,10 @@
 """Held-out people as a tracker sees them: `benchmarks/gasp.py --tracking tracked`.
 
-The tracker of the pipeline looks at every time step through five calibrated cameras of the rig, none
-of them a test camera, at twice the study's resolution (a detector finds no faces of 60 pixels), with
-dlib's landmarks and exact mattes. The paper tracks with several cameras, too, for all settings. What
-it finds takes the place of the exact head; the pictures that methods see, and the cameras, stay as
-they are.
+The tracker of the pipeline looks at every time step through five calibrated cameras of the rig,
+none of them a test camera, at twice the study's resolution (a detector finds no faces of 60
+pixels), with dlib's landmarks and exact mattes. The paper tracks with several cameras, too, for all
+settings. What it finds takes the place of the exact head; the pictures that methods see, and the
+cameras, stay as they are.
 """
 
 from __future__ import annotations
