@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
+import tomllib
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import flow  # noqa: E402  (beside this file, which mkdocs loads by its path)
 
 MORE = {
     "synthesis": "synthetic_people.md",
@@ -64,6 +68,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         for part in NAV
         for title, pages in part.items()
     ]
+    place = next(i for i, part in enumerate(nav) if "Methods" in part)
+    pages = [f"methods/{name}.md" for name in methods()]
+    nav[place] = {"Methods": ["methods/index.md", *pages, *nav[place]["Methods"]]}
     nav.append({"Stages": ["stages/index.md", *(f"stages/{s.name}.md" for s in _stages())]})
     nav.append({"API": [f"api/{name}.md" for name in API]})
     config.nav = [part for part in nav if next(iter(part.values()))]
@@ -74,6 +81,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the made pages."""
     made = {"stages/index.md": _overview(), "examples.md": _examples()}
     made |= {f"stages/{stage.name}.md": _stage(stage, Path(config.docs_dir)) for stage in _stages()}
+    made["methods/index.md"] = _method_list()
+    made |= {f"methods/{name}.md": _method(name, said) for name, said in methods().items()}
     made |= {f"api/{name}.md": _api(name, modules) for name, modules in API.items()}
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
@@ -84,6 +93,47 @@ def _stages() -> tuple[Any, ...]:
     from stages.registry import STAGES
 
     return STAGES
+
+
+def methods() -> dict[str, Any]:
+    """The table of methods."""
+    return tomllib.loads((ROOT / "docs" / "methods" / "methods.toml").read_text(encoding="utf-8"))
+
+
+def _method_list() -> str:
+    lines = [
+        "# Methods", "",
+        "What is computed, from which publication, and by which stage. Each page has the flow of "
+        "the data and says which function computes which equation.", "",
+        "| method | source | stages |", "|---|---|---|",
+    ]  # fmt: skip
+    for name, said in methods().items():
+        stages = ", ".join(f"[{s}](../stages/{s}.md)" for s in said["stages"]) or "(a library)"
+        lines.append(f"| [{said['title']}]({name}.md) | {said['source']} | {stages} |")
+    return "\n".join(lines) + "\n"
+
+
+def _method(name: str, said: dict[str, Any]) -> str:
+    more = said["more"]
+    lines = [
+        f"# {said['title']}", "", f"*{said['source']}*", "", said["about"], "",
+        f"<style>{flow.STYLE}</style>", "",
+        flow.drawing(said["title"], said["flow"], said["arrows"]), "",
+        "Dashed: what comes in. Thick: what comes out.", "",
+        "## Which equation is where", "", "| equation | computed by |", "|---|---|",
+    ]  # fmt: skip
+    for what, where, file, names in said["equations"]:
+        listed = ", ".join(f"`{n}`" for n in names.split())
+        told = escape(what, quote=False)
+        for letter in "\\|_*":
+            told = told.replace(letter, "\\" + letter)
+        lines.append(f"| {told}<br>*{where}* | `{file}`<br>{listed} |")
+    stages = ", ".join(f"[{s}](../stages/{s}.md)" for s in said["stages"])
+    title = (ROOT / "docs" / more).read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ")
+    lines += ["", "## More", "", f"- Choices, measurements, limits: [{title}](../{more})"]
+    if stages:
+        lines.append(f"- Every number of it: {stages}")
+    return "\n".join(lines) + "\n"
 
 
 def _overview() -> str:
