@@ -20,12 +20,13 @@ from typing import Any
 from headworks.errors import ArtifactError, HeadworksError, TransientError
 from pipelines.codehash import CodeIndex
 from pipelines.earlier import earlier
+from pipelines.energy import EnergyMeter
 from pipelines.files import fault, private_folder, remove, walk_files
 from pipelines.layout import Layout
 from pipelines.ledger import Ledger
 from pipelines.locks import Lock
 from pipelines.publish import publish, published_oid
-from pipelines.store import Objects, check_out, store
+from pipelines.store import Objects, check_out, files_of, store
 from pipelines.subjects import Fingerprints, read_subject
 from stages.contract import Context
 
@@ -100,6 +101,8 @@ class UnitRunner:
             return self._failed(spec, error)
 
     def _locked(self, spec: Spec, progress: Progress) -> dict[str, Any]:
+        if "shelf" in spec:
+            return self._afar(spec, progress)
         stage, subject, key = spec["stage"], spec["subject"], spec["key"]
         row = self._ledger.refresh().row(key)
         forced = spec["force"] and (row is None or row.get("run_id") != spec["run_id"])
@@ -117,6 +120,19 @@ class UnitRunner:
         fault("committed")
         publish(self._layout, stage, subject, row)
         return {"status": "ok", "oid": row["out_oid"], "seconds": row["seconds"]}
+
+    def _afar(self, spec: Spec, progress: Progress) -> dict[str, Any]:
+        """On a machine that does not see the workspace: from the storage and back to it."""
+        from pipelines.shelf import Shelf
+
+        objects, shelf = self._layout.objects, Shelf(spec["shelf"])
+        row = self._ledger.refresh().row(spec["key"])
+        here = row is not None and Objects(objects).whole(row["out_oid"])
+        if row is None or not here or spec["force"]:
+            shelf.get(objects, {oid for _, _, oid, _ in spec["inputs"]})
+            row = self._compute(spec, progress)
+        shelf.put(objects, files_of(objects, [row["out_oid"]]))
+        return {"status": "ok", "oid": row["out_oid"], "row": row}
 
     def _failed(self, spec: Spec, error: BaseException) -> dict[str, Any]:
         kind = getattr(error, "failure_class", None) or classify(error)
@@ -156,23 +172,28 @@ class UnitRunner:
             module = importlib.import_module(spec["module"])
             params = getattr(module, spec["params_class"]).model_validate(spec["params"])
             self._in_stage = False
+            self._check_assets(spec, getattr(module, "assets", None), params)
             inputs, recheck = self._inputs(spec, staging)
+            before = earlier(layout, self._ledger, spec["stage"], spec["subject"], spec["made_of"])
             fault("before_compute")
             self._in_stage = True
             started, clock, cpu = _now(), time.perf_counter(), _cpu_seconds()
             _reset_peak()
+            meter = EnergyMeter()
             scratch = self._scratch(spec)
-            before = earlier(layout, self._ledger, spec["stage"], spec["subject"], spec["made_of"])
             context = Context(spec["seed"], spec["threads"], progress, scratch, before)
             with _thread_limit(spec["threads"]):
                 module.run(inputs, params, out, context)
             seconds = time.perf_counter() - clock
-            used = {
+            used: dict[str, Any] = {
                 "started": started,
                 "seconds": round(seconds, 3),
                 "cpu_seconds": round(_cpu_seconds() - cpu, 3),
                 "max_rss_mb": _peak_mb(),
             }
+            joules = meter.joules(used["cpu_seconds"])
+            if joules is not None:
+                used["body_json"] = json.dumps({"energy_j": joules})
             fault("computed")
             validate_output(out)
             self._in_stage = False
@@ -238,6 +259,27 @@ class UnitRunner:
             error.failure_class = "changed"  # type: ignore[attr-defined]
             raise error
 
+    def _check_assets(
+        self, spec: Spec, named: Callable[[Any], dict[str, Path | None]] | None, params: Any
+    ) -> None:
+        """Nor under weights that this machine does not have, or has in addition."""
+        wanted = dict(spec["made_of"].get("assets") or {})
+        prints = Fingerprints(self._layout)
+        found = {
+            name: prints.file(path)[1] if path is not None else "absent"
+            for name, path in (named(params) if named else {}).items()
+        }
+        prints.save()
+        for name in sorted({*wanted, *found}):
+            here, there = found.get(name, "absent"), wanted.get(name, "absent")
+            if here != there:
+                error = TransientError(
+                    f"{platform.node()}: {name} is {here[:12]} here and {there[:12]} in the plan; "
+                    "give all machines the same weights and head models, or run again"
+                )
+                error.failure_class = "changed"  # type: ignore[attr-defined]
+                raise error
+
     def _inputs(self, spec: Spec, staging: Path) -> tuple[dict[str, Any], Callable[[], None]]:
         """Folders of the inputs, and a check that none was replaced in the meantime."""
         layout = self._layout
@@ -246,7 +288,7 @@ class UnitRunner:
         for role in spec["collected"]:
             inputs[role] = {}
         for role, member, oid, owner in spec["inputs"]:
-            if role == "raw":
+            if role == "raw" and "shelf" not in spec:
                 path = layout.raw / owner
                 watched.append((role, owner, oid))
             elif published_oid(layout, role, owner) == oid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from headworks.metrics.aggregate import bootstrap_interval, paired_bootstrap
 from headworks.metrics.names import HIGHER_IS_BETTER, split_name
@@ -235,6 +236,5 @@ def write_leaderboard(found: Sequence[Board], path: Path) -> None:
                     }
                 )
     numbers = ("mean", "low", "high", "difference", "difference_low", "difference_high")
-    schema = dict.fromkeys(numbers, pl.Float64)
-    schema |= {"compared_with": pl.String}
+    schema: dict[str, Any] = {**dict.fromkeys(numbers, pl.Float64), "compared_with": pl.String}
     pl.DataFrame(rows, schema_overrides=schema).write_csv(path, float_precision=6)

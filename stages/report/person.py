@@ -69,7 +69,8 @@ class PersonPage:
     def face(self) -> Shown | None:
         """A picture that stands for the person."""
         neutral = self.pictures.get("sweep", [])
-        return (neutral or [c.answers[0].picture for c in self.comparisons] or [None])[0]
+        found = neutral or [c.answers[0].picture for c in self.comparisons]
+        return found[0] if found else None
 
 
 def anchor_of(number: int, name: str) -> str:

@@ -149,8 +149,8 @@ def plot_board(board: Board, path: Path) -> bool:
                 for end in (estimate.low, estimate.high):
                     axes.plot([end, end], [at - 0.14, at + 0.14], color=look["color"], lw=1.6)
             if estimate.count > 1:
-                people = {"linestyle": "", "marker": "|", "color": MUTED, "markersize": 7}
-                axes.plot(estimate.values, [at + 0.3] * estimate.count, **people)
+                beside = [at + 0.3] * estimate.count
+                axes.plot(estimate.values, beside, ls="", marker="|", color=MUTED, markersize=7)
             axes.plot(estimate.mean, at, **{**look, "linestyle": "", "markersize": 7})
         axes.set_yticks(range(len(rows)), [label(method) for method, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -166,7 +166,8 @@ def _film(source: Path, side: int) -> bytes | None:
         rate = float(stream.average_rate or 25)
         frames = [
             np.ascontiguousarray(
-                f.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray()
+                f.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray(),
+                np.uint8,
             )
             for f in container.decode(stream)
         ]

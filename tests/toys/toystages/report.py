@@ -18,9 +18,16 @@ class ReportParams(Params):
 def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> None:
     """Report."""
     note("report", "all")
+    print(f"before: {context.before}")
     numbers = {name: value(folder) for name, folder in sorted(inputs["join"].items())}
-    (out / "artifact.json").write_text('{"kind": "report"}')
-    (out / "index.html").write_text(f"<h1>{params.title}</h1>{json.dumps(numbers)}<!-- costs -->")
+    pages = {name: f"{name}.html" for name in numbers}
+    facts = {"kind": "report", "schema": "headworks.report/1", "pages": pages}
+    (out / "artifact.json").write_text(json.dumps(facts, sort_keys=True))
+    (out / "index.html").write_text(
+        f"<h1>{params.title}</h1>{json.dumps(numbers)}<!-- changes --><!-- costs -->"
+    )
+    for name, file in pages.items():
+        (out / file).write_text(f"{name}<!-- provenance -->")
     told = {name: failure["message"] for name, failure in inputs.get("failed", {}).items()}
     (out / "failed.json").write_text(json.dumps(told, sort_keys=True))
     means = {name: {"mean": sum(row) / len(row)} for name, row in numbers.items()}
