@@ -6,7 +6,7 @@
 Two bars. Points, with the true cameras: the median distance of the dense points of one time step to
 the true surface (head, clothes, glasses, and the nearest strand of hair) below 1.0 mm. Cameras,
 estimated from the pictures alone: distances of their centres to the true ones, after the best
-similarity, below 1.0 mm in the median; the largest stands beside it. Also printed: the same of the
+similarity, below 1.0 mm, all of them. Also printed: the same of the
 sparse points; completeness (share of the face, ears and neck left out, within 2 mm of a dense
 point; what hair hides counts as missing); the angle between normals; landmarks triangulated from
 exact ones that are disturbed by 0.5 pixels, a fifth of them anywhere; seconds of each part, and CPU
@@ -225,7 +225,7 @@ def main() -> int:
                 "centre_median_mm": float(np.median(left)), "centre_worst_mm": max(left),
                 "residual_px": meta["calibration_residual_px"],
             }  # fmt: skip
-            met &= len(left) == len(meta["cameras"]) and figures["centre_median_mm"] < BAR_MM
+            met &= len(left) == len(meta["cameras"]) and figures["centre_worst_mm"] < BAR_MM
     for name, value in figures.items():
         print(f"{name:22s} {value:.3f}" if isinstance(value, float) else f"{name:22s} {value}")
     print("bars met" if met else f"BAR OF {BAR_MM} mm NOT MET")

@@ -194,13 +194,14 @@ def _estimated(
 
     import numpy as np
 
-    from headworks.cameras import Camera
+    from headworks.cameras import Camera, intrinsics
     from headworks.errors import CaptureError
     from headworks.heads import load_head
     from headworks.landmarks.triangulate import triangulate_landmarks
     from headworks.reconstruct.alignment import align_to_cameras, align_to_head
     from headworks.reconstruct.calibration import calibrate
     from headworks.reconstruct.features import match_features
+    from headworks.reconstruct.resection import place_by_landmarks
 
     count = len(capture.names)
     steps = np.unique(
@@ -210,7 +211,7 @@ def _estimated(
         capture.frame, steps.tolist(), range(count), context.threads,
         progress=lambda part: context.progress(0.2 * part, "features of all cameras"),
     )  # fmt: skip
-    scale, offset, (width, height) = _uncropped(capture, notes)
+    scale, offset, sizes = _uncropped(capture, notes)
     full = replace(
         features,
         xy=tuple(
@@ -218,18 +219,30 @@ def _estimated(
         ),
     )
     found = calibrate(
-        full, width, height, params.intrinsics == "shared", context.threads, float(scale.mean())
+        full, sizes, params.intrinsics == "shared", context.threads, float(scale.mean())
     )
-    working: list[Camera | None] = []
-    for c, camera in enumerate(found.cameras):
-        if camera is None:
-            notes.append(f"camera {capture.names[c]}: could not be placed")
-            working.append(None)
-            continue
-        K = camera.K.copy()
+
+    def cropped(c: int, viewmat: NDArray[np.float64], K: NDArray[np.float64]) -> Camera:
+        K = K.copy()
         K[:2, 2] -= offset[c]
         K[:2] /= scale[c]
-        working.append(Camera(camera.viewmat, K, capture.width, capture.height))
+        return Camera(viewmat, K, capture.width, capture.height)
+
+    working = [
+        None if camera is None else cropped(c, camera.viewmat, camera.K)
+        for c, camera in enumerate(found.cameras)
+    ]
+    if not all(working):
+        # What too few features show, the landmarks may: a camera of another's lens is placed by
+        # what the others know of the face.
+        focal = np.median([c.K[0, 0] / max(c.width, c.height) for c in found.cameras if c])
+        for c in [c for c, camera in enumerate(working) if camera is None]:
+            width, height = sizes[c]
+            lens = intrinsics(float(focal) * max(width, height), width, height)
+            guess = cropped(c, np.eye(4), lens)
+            working[c] = place_by_landmarks(capture.landmarks, working, c, guess)
+            how = "could not be placed" if working[c] is None else "placed by the face's landmarks"
+            notes.append(f"camera {capture.names[c]}: too few features, {how}")
     facts: dict[str, Any] = {
         "calibration": "estimated",
         "calibration_residual_px": round(found.residual_px, 4),
@@ -245,7 +258,13 @@ def _estimated(
             "centre_error_mm": [None if np.isnan(d) else round(1e3 * float(d), 4) for d in left],
         }  # fmt: skip
     else:
-        placed = [c for c, camera in enumerate(working) if camera is not None]
+        lost = [capture.names[c] for c, camera in enumerate(working) if camera is None]
+        if lost:
+            raise CaptureError(
+                f"cameras {', '.join(lost)} see nothing that the others see: they cannot be placed;"
+                " add the capture without them, or with cameras between them and the others"
+            )
+        placed = list(range(count))
         looked = [camera for camera in working if camera is not None]
         marks = triangulate_landmarks(capture.landmarks[:, placed], looked)
         head = load_head(params.head)
@@ -263,21 +282,21 @@ def _estimated(
 
 def _uncropped(
     capture: _Capture, notes: list[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[tuple[int, int]]]:
     """Per camera scale and offset [2] from working to full pixels, and the full picture's size."""
     import numpy as np
 
     scale = capture.crops[:, 2].astype(np.float64) / capture.width
     offset = capture.crops[:, :2].astype(np.float64)
-    sizes = {(c.get("source_width"), c.get("source_height")) for c in capture.cameras}
-    width, height = next(iter(sizes))
-    if len(sizes) == 1 and width is not None and height is not None:
-        return scale, offset, (width, height)
+    sizes = [(c.get("source_width"), c.get("source_height")) for c in capture.cameras]
+    known = [(int(width), int(height)) for width, height in sizes if width and height]
+    if len(known) == len(sizes):
+        return scale, offset, known
     # Without the size of the full pictures the crop is all there is.
     if np.ptp(capture.crops, axis=0).max() > 0:
         notes.append("the size of the uncropped pictures is unknown: each crop is taken for one")
-    ones = np.ones(len(scale))
-    return ones, np.zeros_like(offset), (capture.width, capture.height)
+    whole = [(capture.width, capture.height)] * len(scale)
+    return np.ones(len(scale)), np.zeros_like(offset), whole
 
 
 def _sparse(

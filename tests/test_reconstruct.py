@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from headworks.errors import CaptureError, HeadworksError
 from headworks.heads import load_head
 from headworks.reconstruct import patch_match
 from headworks.reconstruct.alignment import align_to_cameras, align_to_head
+from headworks.reconstruct.calibration import calibrate
 from headworks.reconstruct.clouds import PointCloud, in_mattes, table_cloud, with_normals
 from headworks.reconstruct.features import match_features
 from headworks.reconstruct.sparse import triangulate_features
@@ -146,12 +148,13 @@ def test_an_uncalibrated_rig_is_calibrated_in_metres_and_head_axes(
     meta = read_meta(tmp_path / "a", "reconstruction")
     assert (meta["calibration"], meta["aligned_to"]) == ("estimated", "head")
     found = [Camera(np.array(c["viewmat"]), np.array(c["K"]), SIDE, SIDE) for c in meta["cameras"]]
-    # The ball's landmarks are the canonical head's: the estimated world must be the true one.
+    # The ball's landmarks are the canonical head's: the estimated world must be the true one. So
+    # few and small pictures leave the focal length, and with it the distance, open by some percent.
     off = [np.linalg.norm(a.centre - b.centre) for a, b in zip(found, cameras)]
-    assert 1e3 * np.median(off) < 15
+    assert 1e3 * np.median(off) < 30
     _, left = align_to_cameras(found, cameras)
-    assert 1e3 * np.median(left) < 4
-    assert found[0].K[0, 0] == pytest.approx(cameras[0].K[0, 0], rel=0.02)
+    assert 1e3 * np.median(left) < 2.5
+    assert found[0].K[0, 0] == pytest.approx(cameras[0].K[0, 0], rel=0.03)
     cloud = table_cloud(read_table(tmp_path / "a" / "points.parquet"))
     assert np.median(off_the_ball(cloud.points)) < 1.5
     run(inputs, ReconstructParams(dense_steps=0), tmp_path / "b", Context())
@@ -314,3 +317,38 @@ def test_colmaps_dense_stereo_without_cuda_says_what_to_do(
     monkeypatch.setattr(patch_match, "available", lambda: False)
     with pytest.raises(HeadworksError, match="dense_backend"):
         patch_match.dense_cloud([], [], [], None, 0)  # type: ignore[arg-type]
+
+
+def test_a_camera_without_features_is_placed_by_the_faces_landmarks(
+    tmp_path: Path, cameras: list[Camera], frames: tuple[np.ndarray, np.ndarray]
+) -> None:
+    rgb = frames[0].copy()
+    rgb[:, 5] = 128
+    inputs = capture(tmp_path, cameras, (rgb, frames[1]), known=False)
+    run(inputs, ReconstructParams(dense_steps=0), tmp_path / "out", Context())
+    meta = read_meta(tmp_path / "out", "reconstruction")
+    assert meta["notes"] == ["camera 5: too few features, placed by the face's landmarks"]
+    found = [Camera(np.array(c["viewmat"]), np.array(c["K"]), SIDE, SIDE) for c in meta["cameras"]]
+    _, left = align_to_cameras(found, cameras)
+    assert 1e3 * left[5] < 15
+    # Where nobody sees it by landmarks either, it is named rather than left out silently.
+    marks = read_array(inputs["landmarks"] / "landmarks.zarr", "points").copy()
+    marks[:, 5] = np.nan
+    write_arrays(inputs["landmarks"] / "landmarks.zarr", {"points": marks})
+    with pytest.raises(CaptureError, match="cameras 5 see nothing that the others see"):
+        run(inputs, ReconstructParams(dense_steps=0), tmp_path / "none", Context())
+
+
+def test_cameras_with_pictures_of_different_sizes_are_calibrated_together(
+    cameras: list[Camera], frames: tuple[np.ndarray, np.ndarray]
+) -> None:
+    rgb, alpha = frames
+    features = match_features(lambda t, c: (rgb[t, c], alpha[t, c]), [0, 1], range(CAMERAS))
+    # Every other camera's pictures are twice as large.
+    factors = [1 + c % 2 for c in range(CAMERAS)]
+    larger = replace(features, xy=tuple(f * xy for f, xy in zip(factors, features.xy)))
+    found = calibrate(larger, [(f * SIDE, f * SIDE) for f in factors])
+    _, left = align_to_cameras(found.cameras, cameras)
+    assert 1e3 * np.median(left) < 20
+    focal = [camera.K[0, 0] for camera in found.cameras if camera is not None]
+    assert focal == pytest.approx(np.array(factors) * cameras[0].K[0, 0], rel=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 _STARTS = (2.5, 1.2)
 # Epipolar distance of a match, in shares of the longer side: 1.5 pixels at 256.
 _EPIPOLAR = 0.006
-# Scale of Cauchy's loss in the last adjustments: features are as precise as that in pixels of any
-# picture that is sharp. Observations further off than the second number are removed, pixels.
-_LOSS_PX, _MOST_ERROR_PX = 0.1, 1.5
+# Scale of Cauchy's loss at first, in pixels of any picture that is sharp; then the usual error of
+# the observations, within bounds. Observations further off than the last number are removed.
+_LOSS_PX, _LEAST_LOSS_PX, _MOST_ERROR_PX = 0.3, 0.05, 1.5
 _ROUNDS = 2
 
 
@@ -46,8 +47,7 @@ class Calibration:
 
 def calibrate(
     features: Features,
-    width: int,
-    height: int,
+    sizes: Sequence[tuple[int, int]],
     shared: bool = True,
     threads: int = 1,
     scale: float = 1.0,
@@ -59,8 +59,9 @@ def calibrate(
     square and the principal point is the image's centre, as in an uncropped picture.
 
     Args:
-        features: matched, in pixels of the uncropped images. width: of these. height: likewise.
-        shared: one focal length for all cameras, else one each. threads: CPU threads.
+        features: matched, in pixels of the uncropped images. sizes: (width, height) of each
+            camera's. shared: one focal length for all cameras of one size, else one each.
+        threads: CPU threads.
         scale: uncropped pixels per pixel that the features were found in.
 
     Raises:
@@ -71,21 +72,23 @@ def calibrate(
     import pycolmap
 
     quiet()
-    count, longer = len(features.xy), max(width, height)
+    count, longer = len(features.xy), max(max(size) for size in sizes)
+    different = list(dict.fromkeys(sizes))
+    which = [different.index(size) for size in sizes] if shared else list(range(count))
     best: tuple[int, float, float, pycolmap.Reconstruction] | None = None
     for start in _STARTS:
         made = [
             pycolmap.Camera(
                 model="SIMPLE_PINHOLE", width=width, height=height,
-                params=[start * longer, width / 2, height / 2],
+                params=[start * max(width, height), width / 2, height / 2],
             )
-            for _ in range(1 if shared else count)
+            for width, height in (different if shared else sizes)
         ]  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="headworks-colmap-") as folder:
-            geometries = _verified(features, made[0], _EPIPOLAR * longer)
+            geometries = _verified(features, [made[i] for i in which], _EPIPOLAR * longer)
             if not geometries:
                 break
-            colmap.write_database(Path(folder) / "db.db", features, made, geometries)
+            colmap.write_database(Path(folder) / "db.db", features, made, geometries, which)
             options = _mapping(longer, threads)
             database = str(Path(folder) / "db.db")
             models = pycolmap.incremental_mapping(database, folder, folder, options)
@@ -102,10 +105,13 @@ def calibrate(
             "cameras"
         )
     model, start = best[3], best[2]
+    loss = _LOSS_PX
     for _ in range(_ROUNDS):
-        _adjust(model, _LOSS_PX * scale, threads)
+        _adjust(model, loss * scale, threads)
         _drop(model, _MOST_ERROR_PX * scale)
-    _adjust(model, _LOSS_PX * scale, threads)
+        usual = float(np.median([p.error for p in model.points3D.values()])) / scale
+        loss = min(max(usual, _LEAST_LOSS_PX), _LOSS_PX)
+    _adjust(model, loss * scale, threads)
     found = colmap.registered(model)
     points = np.array([model.points3D[i].xyz for i in sorted(model.points3D)])
     residual = float(np.mean([p.error for p in model.points3D.values()]))
@@ -113,7 +119,7 @@ def calibrate(
 
 
 def _verified(
-    features: Features, camera: pycolmap.Camera, error_px: float
+    features: Features, cameras: Sequence[pycolmap.Camera], error_px: float
 ) -> dict[tuple[int, int], pycolmap.TwoViewGeometry]:
     import pycolmap
 
@@ -128,7 +134,7 @@ def _verified(
             continue
         xy = [features.xy[c].astype(np.float64) for c in (a, b)]
         geometry = pycolmap.estimate_two_view_geometry(
-            camera, xy[0], camera, xy[1], matches, options
+            cameras[a], xy[0], cameras[b], xy[1], matches, options
         )
         if len(geometry.inlier_matches) >= colmap.LEAST_MATCHES:
             geometries[a, b] = geometry

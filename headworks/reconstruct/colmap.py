@@ -24,12 +24,14 @@ def write_database(
     features: Features,
     cameras: Sequence[pycolmap.Camera],
     geometries: dict[tuple[int, int], pycolmap.TwoViewGeometry],
+    which: Sequence[int] | None = None,
 ) -> None:
     """A COLMAP database with one image per camera, named by its index: `000.png`, ...
 
     Args:
         path: file to write. features: of all cameras.
-        cameras: one for all, or one each. geometries: verified matches by (a, b).
+        cameras: lenses. geometries: verified matches by (a, b).
+        which: of each image, the place of its lens in `cameras`; None: one each.
     """
     import pycolmap
 
@@ -41,14 +43,14 @@ def write_database(
         rig.add_ref_sensor(pycolmap.sensor_t(pycolmap.SensorType.CAMERA, camera_id))
         rigs.append(database.write_rig(rig))
     for c, xy in enumerate(features.xy):
-        which = c if len(cameras) > 1 else 0
-        image = pycolmap.Image(name=image_name(c), camera_id=camera_ids[which])
+        own = c if which is None else which[c]
+        image = pycolmap.Image(name=image_name(c), camera_id=camera_ids[own])
         image_id = database.write_image(image)
         if image_id != c + 1:
             raise RuntimeError(f"image {c} got the number {image_id}")
         frame = pycolmap.Frame()
-        frame.rig_id = rigs[which]
-        sensor = pycolmap.sensor_t(pycolmap.SensorType.CAMERA, camera_ids[which])
+        frame.rig_id = rigs[own]
+        sensor = pycolmap.sensor_t(pycolmap.SensorType.CAMERA, camera_ids[own])
         frame.add_data_id(pycolmap.data_t(sensor, image_id))
         database.write_frame(frame)
         if len(xy):
