@@ -19,6 +19,9 @@ class LandmarksParams(Params):
         "hand, else dlib; face_alignment_3d: points that do not slide along the outline, with "
         "depths",
     )
+    overlay: bool = Field(
+        True, description="write overlay.mp4, the landmarks over the pictures (not of populations)"
+    )
 
 
 def assets(params: LandmarksParams) -> dict[str, Path | None]:
@@ -117,6 +120,15 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
         "landmarks",
         {"backend": backend, "reason": reason, "weights_sha256": weights, "found": share},
     )
+    if params.overlay and meta["subject_kind"] != "population":
+        from headworks.overlays import landmark_picture, write_overlay
+
+        write_overlay(
+            out / "overlay.mp4",
+            (times, cameras),
+            lambda t, c: landmark_picture(np.asarray(rgb[t, c]), points[t, c]),
+            meta.get("fps"),
+        )
     context.progress(1.0, f"found in {share:.1%} of the frames")
 
 

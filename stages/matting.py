@@ -39,6 +39,9 @@ class MattingParams(Params):
         description="folder of downloaded checkpoints (rvm_resnet50.pth, pytorch_resnet50.pth; "
         "docs/matting.md), from the workspace; rembg has a folder of its own",
     )
+    overlay: bool = Field(
+        True, description="write overlay.mp4, the mattes' cut (not of populations)"
+    )
 
 
 def assets(params: MattingParams) -> dict[str, Path | None]:
@@ -118,6 +121,15 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     write_table(out / "mattes.parquet", pl.DataFrame(rows))
     digest = weights_digest(backend, weights)
     write_meta(out, "mattes", {"backend": backend, "weights_sha256": digest, "reason": reason})
+    if params.overlay and meta["subject_kind"] != "population":
+        from headworks.overlays import matte_picture, write_overlay
+
+        write_overlay(
+            out / "overlay.mp4",
+            (times, cameras),
+            lambda t, c: matte_picture(np.asarray(rgb[t, c]), alpha[t, c]),
+            meta.get("fps"),
+        )
     context.progress(1.0, f"{backend}: {reason}")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headworks.landmarks import dlib68, fan
+from headworks.landmarks.lids import close_lids
 from headworks.landmarks.steady import steady
 
 _BACKENDS: dict[str, Any] = {dlib68.NAME: dlib68, fan.NAME: fan}
@@ -36,7 +37,9 @@ def detect(
         WeightsError: the backend's weights are absent.
     """
     points, boxes = _BACKENDS[backend].detect(frames, progress)
-    return steady(points), boxes
+    points = steady(points)
+    # dlib's trees have hardly seen shut eyes.
+    return close_lids(frames, points) if backend == dlib68.NAME else points, boxes
 
 
 def detect_3d(
