@@ -105,9 +105,15 @@ def test_rvm_with_weights_by_rule_gives_the_published_networks_outputs(
                     # Values of some hundreds pass through the gates: the number of threads alone
                     # moves the states by 1e-4.
                     assert error(f"r1_rec{i + 1}_sub", state[:, ::4, ::2, ::2]) < 5e-4
-        alpha = network(odd, ratio=0.75).alpha[0, -1:]
+        # Odd sizes: rounding moves single pixels by 2e-4, and by how much depends on the number of
+        # threads. Without rounding (float64) only that of the reference, in float32, is left.
+        alpha = network.double()(odd.double(), ratio=0.75).alpha[0, -1:]
+        assert error("odd_pha", alpha) < {"mobilenetv3": 1e-4, "resnet50": 1.5e-4}[variant]
+        reference = data[f"out/{variant}/odd_pha"]
+        assert (np.abs(alpha.numpy() - reference) > 1e-4).mean() < 0.01
+        alpha = network.float()(odd, ratio=0.75).alpha[0, -1:]
         assert error("odd_pha", alpha) < 5e-4
-        assert np.abs(alpha.numpy() - data[f"out/{variant}/odd_pha"]).mean() < 2e-5
+        assert np.abs(alpha.numpy() - reference).mean() < 2e-5
 
 
 def test_rvm_frame_by_frame_is_the_sequence_and_the_state_matters() -> None:
