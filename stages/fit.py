@@ -54,6 +54,9 @@ class FitParams(TrainingParams):
         None, ge=0, description="clip_lambda_prior for rigs; null: the same as for clips"
     )
     refine_rate: float = Field(1.0, gt=0, le=10, description="factor on stage 3's Adam rates")
+    multiview_refine_rate: float | None = Field(
+        None, gt=0, le=10, description="refine_rate for rigs; null: the same as for clips"
+    )
     views_per_step: int = Field(1, ge=1, le=64, description="pictures per step")
     lambda_prior: float = Field(0.1, ge=0, description="pull to stage 1's outcome, photos")
     clip_lambda_prior: float = Field(0.002, ge=0, description="the same for clips and rigs")
@@ -76,7 +79,7 @@ def fit_config(params: FitParams, setting: str) -> FitConfig:
     fields = config_fields(params)
     rig = {
         name: fields.pop(f"multiview_{name}")
-        for name in ("uv_size", "refine_steps", "lambda_prior")
+        for name in ("uv_size", "refine_steps", "lambda_prior", "refine_rate")
     }
     photo_steps, clip_pull = fields.pop("photo_refine_steps"), fields.pop("clip_lambda_prior")
     if setting == "photo":

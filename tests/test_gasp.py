@@ -233,9 +233,10 @@ def test_the_library_and_params_yaml_have_the_same_defaults():
 def test_a_rig_has_numbers_of_its_own_where_they_are_given():
     own = FitParams(
         multiview_uv_size=96, multiview_refine_steps=7, multiview_lambda_prior=0.0,
-        photo_refine_steps=3,
+        multiview_refine_rate=2.0, photo_refine_steps=3,
     )  # fmt: skip
     rig, clip, photo = (fit_config(own, s) for s in ("multiview", "monocular", "photo"))
     assert (rig.uv_size, rig.refine_steps, rig.lambda_prior) == (96, 7, 0.0)
+    assert (rig.refine_rate, clip.refine_rate) == (2.0, 1.0)
     assert clip == FitConfig(lambda_prior=0.002)
     assert photo == FitConfig(refine_steps=3)
