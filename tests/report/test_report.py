@@ -7,28 +7,14 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
 from headworks.errors import ArtifactError
 from stages.contract import Context
-from stages.evaluate import EvaluateParams
-from stages.evaluate import run as evaluate
-from stages.reenact import ReenactParams
-from stages.reenact import run as reenact
 from stages.report import ReportParams, run
 from stages.report.costs import Cost, duration, read_costs, with_costs
-from tests.tinycapture import toy_head_known, write_subject
-from tests.toyhead import toy_head
-
-ROLES = ("ingest", "matting", "landmarks", "tracking", "fit", "evaluate")
-PERSON = {"speaker": "s2-speaker.html", "photo <b>&1": "s1-photo-b-1.html"}
-PAGES = ("index.html", *PERSON.values())
-QUICK = EvaluateParams(
-    texture_size=32, preview_side=64, orbit_frames=4, sweep_frames=2, picture_frames=2
-)
-ODD_NAME = "photo <b>&1"
+from tests.report.conftest import ODD_NAME, PAGES, PERSON
 
 
 class Page(HTMLParser):
@@ -50,32 +36,6 @@ class Page(HTMLParser):
             self.ids.append(str(found["id"]))
         if tag == "img" and not found.get("alt"):
             self.images_without_alt += 1
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
-    root = tmp_path_factory.mktemp("subjects")
-    collected: dict[str, dict[str, Path]] = {role: {} for role in ROLES}
-    for name, folder, times, setting in (
-        ("speaker", "a", 14, "monocular"), (ODD_NAME, "b", 1, "photo")
-    ):  # fmt: skip
-        folders = write_subject(root / folder, times, setting=setting)
-        folders["evaluate"] = root / folder / "evaluate"
-        with toy_head_known():
-            evaluate(folders, QUICK, folders["evaluate"], Context())
-        for role in ROLES:
-            collected[role][name] = folders[role]
-    acted = {role: collected[role] for role in ("ingest", "matting", "tracking", "fit")}
-    with toy_head_known(), patch("headworks.heads.load_exact", lambda *_: toy_head()):
-        reenact(acted, ReenactParams(side=32), root / "reenact", Context())
-    return {**collected, "reenact": {"all": root / "reenact"}}
-
-
-@pytest.fixture(scope="module")
-def report(inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("report")
-    run(inputs, ReportParams(title="Two <heads>"), out, Context())
-    return out
 
 
 def html_of(report: Path) -> str:
