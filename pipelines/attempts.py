@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from pipelines.afar import ShelfPool
 from pipelines.cluster import DaskPool
 from pipelines.keys import unit_seed
 from pipelines.options import Options, Reporter
@@ -41,9 +42,12 @@ class Attempts:
         reporter: Reporter,
     ) -> None:
         cpus = os.cpu_count() or 1
-        self.pool: Pool | DaskPool
+        self.pool: Pool | DaskPool | ShelfPool
         if options.cluster:
-            self.pool = DaskPool(workspace.layout.root, options.cluster)
+            dask = DaskPool(workspace.layout.root, options.cluster)
+            self.pool = dask
+            if options.storage:
+                self.pool = ShelfPool(workspace.layout, dask, options.storage)
             for stage in workspace.registry:
                 self.pool.require(stage.name, stage.resources)
             self.jobs, self.threads = options.jobs or self.pool.slots, 1

@@ -212,6 +212,7 @@ def run(
     lineage: str | None = None,
     timeout: float = 0.0,
     cluster: str | None = None,
+    storage: str | None = None,
     json: bool = False,
 ) -> int:
     """Compute what is stale, restore what is known, leave the rest.
@@ -235,10 +236,14 @@ def run(
             stage says.
         cluster: address of a Dask scheduler (tcp://host:8786) whose workers compute; all of them
             see the workspace under the same path. HEADWORKS_CLUSTER names one, too.
+        storage: where they do not: URL (s3://bucket/folder) or path of a place that all of them
+            reach, through which inputs and outputs travel. HEADWORKS_STORAGE names one, too.
         json: print the summary for machines.
     """
     from pipelines.options import Options
 
+    if storage and not (cluster or os.environ.get("HEADWORKS_CLUSTER")):
+        raise HeadworksError("--storage is for machines of a cluster; name it: --cluster ADDRESS")
     options = Options(
         stages=stage,
         subjects=subject,
@@ -250,6 +255,7 @@ def run(
         only=from_dvc,
         timeout_s=timeout,
         cluster=cluster or os.environ.get("HEADWORKS_CLUSTER"),
+        storage=storage or os.environ.get("HEADWORKS_STORAGE"),
         lineage=lineage or os.environ.get("HEADWORKS_LINEAGE"),
     )
     return _run(workspace_here(), options, json)

@@ -107,10 +107,11 @@ def forget(
 
     Args:
         subject: name.
-        remote: name of a DVC remote to purge, too (may be repeated).
+        remote: name of a DVC remote, or URL of a storage, to purge, too (may be repeated).
         yes: do it; without it the list is printed and nothing changes.
         json: for machines.
     """
+    from pipelines.afar import storages
     from pipelines.forget import forget as forget_subject
     from pipelines.forget import plan_forget
     from pipelines.remote import remote_names
@@ -150,7 +151,8 @@ def forget(
         say(f"  {path}: exported from it; yours to remove (it is not touched)")
     if body["twins"]:
         say(f"the same bytes came as {', '.join(body['twins'])}: what rests on those stays")
-    others = [name for name in remote_names(workspace.layout) if name not in remote]
+    known = [*remote_names(workspace.layout), *storages(workspace.layout)]
+    others = [name for name in known if name not in remote]
     if others:
         say(f"NOT named, and what was pushed there would stay there: {', '.join(others)}")
     named = " ".join(f"--remote {name}" for name in remote)

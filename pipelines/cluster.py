@@ -3,7 +3,8 @@
 Dask decides where; a process of ours beside the Dask worker computes, so that a unit that crashes
 or takes too long ends alone. All machines see the workspace under a path (a shared file system);
 where a machine has it elsewhere, `HEADWORKS_ROOT` there says where. Locks are `flock`s in the
-workspace: also when Dask starts a unit twice after losing a worker, it is computed once.
+workspace: also when Dask starts a unit twice after losing a worker, it is computed once. Machines
+that share no file system share a storage at a URL: see `pipelines.afar`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headworks.errors import HeadworksError
+from pipelines.afar import log_tail, private_root
 from pipelines.pool import Pool, UnitTimeoutError, WorkerLostError
 from pipelines.unit import Spec
 
@@ -34,18 +36,22 @@ def run_unit(root: str, spec: Spec) -> dict[str, Any]:
     Returns:
         The result, as a worker process says it.
     """
-    root = os.environ.get("HEADWORKS_ROOT", root)
+    afar = "shelf" in spec
+    root = str(private_root(spec)) if afar else os.environ.get("HEADWORKS_ROOT", root)
     with _guard:
         pool = _pools.get((root, spec["threads"]))
         if pool is None:
             # As many as Dask runs at a time: Dask's own count of threads is the limit.
             pool = _pools[root, spec["threads"]] = Pool(Path(root), 64, spec["threads"])
+    if afar:
+        (Path(root) / spec["log"]).parent.mkdir(parents=True, exist_ok=True)
     try:
-        return pool.run(spec, lambda done, message: None)
+        result = pool.run(spec, lambda done, message: None)
     except WorkerLostError as error:
-        return {"status": "failed", "class": "lost", "message": str(error)}
+        result = {"status": "failed", "class": "lost", "message": str(error)}
     except UnitTimeoutError as error:
-        return {"status": "failed", "class": "timeout", "message": str(error)}
+        result = {"status": "failed", "class": "timeout", "message": str(error)}
+    return {**result, "log_text": log_tail(Path(root), spec)} if afar else result
 
 
 class DaskPool:

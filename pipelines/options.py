@@ -25,6 +25,7 @@ class Options:
         only: run the selected stages alone, not what they need (for `dvc repro`).
         lineage: file or URL for OpenLineage events, None for none.
         cluster: address of a Dask scheduler whose workers compute; None: processes here.
+        storage: URL or path of a storage, for a cluster whose machines do not see the workspace.
         timeout_s: seconds that a unit may take; 0 = what its stage says (no limit if nothing).
     """
 
@@ -39,6 +40,7 @@ class Options:
     lineage: str | None = None
     timeout_s: float = 0.0
     cluster: str | None = None
+    storage: str | None = None
 
 
 @dataclass

@@ -23,8 +23,10 @@ from pipelines.attempts import (
     may_retry,
     stop_on_signals,
 )
+from pipelines.layout import Layout
 from pipelines.loop import Loop
 from pipelines.plan import Decision
+from pipelines.prefect_pictures import artifact_key, contact_sheets, wanted
 from pipelines.prefect_server import SETTINGS, PrivateServer, answers
 from pipelines.workspace import Workspace
 
@@ -87,7 +89,7 @@ def run_as_flow(
         elif url and not answers(url, 10.0):
             raise OSError(f"no Prefect server answers at {url}")
         with _environment(settings):
-            _flow(attempts, loop, plain, run_id, own, folder / "prefect.txt")
+            _flow(workspace.layout, attempts, loop, plain, run_id, own, folder / "prefect.txt")
     except Exception as error:
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
     finally:
@@ -116,6 +118,7 @@ def _quiet(path: Path) -> None:
 
 
 def _flow(
+    layout: Layout,
     attempts: Attempts,
     loop: Loop,
     plain: ThreadSubmitter,
@@ -161,7 +164,7 @@ def _flow(
         submitter.task = supervise
         stop_on_signals(attempts)  # Prefect has put its own handler of SIGTERM in place.
         loop.run(submitter)
-        _show_outcomes(loop, run_id)
+        _show_outcomes(layout, loop, run_id)
         failed = loop.summary.count("failed", "blocked")
         return Failed(message=f"{failed} units failed or blocked") if failed else None
 
@@ -169,9 +172,13 @@ def _flow(
     _drain()
 
 
-def _show_outcomes(loop: Loop, run_id: str) -> None:
-    """Tables in Prefect's UI: what became of every unit, and counts per stage."""
-    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+def _show_outcomes(layout: Layout, loop: Loop, run_id: str) -> None:
+    """In Prefect's UI: what became of every unit, counts per stage, and pictures of what ran."""
+    from prefect.artifacts import (
+        create_image_artifact,
+        create_markdown_artifact,
+        create_table_artifact,
+    )
 
     rows = [
         {
@@ -193,6 +200,11 @@ def _show_outcomes(loop: Loop, run_id: str) -> None:
     try:
         create_table_artifact(table=rows[:1000], key="headworks-units", description=run_id)
         create_markdown_artifact("\n".join(lines), key="headworks-stages", description=run_id)
+        ran = [unit for unit, told in loop.summary.outcomes.items() if told.status == "ran"]
+        for unit, uri, names in contact_sheets(layout, ran) if wanted() else ():
+            create_image_artifact(
+                image_url=uri, key=artifact_key(unit), description=f"{unit}: {names}"
+            )
     except Exception as error:
         logging.getLogger("prefect").error("artifacts were not kept: %s", error)
 

@@ -24,7 +24,8 @@ from pipelines.layout import Layout
 from pipelines.locks import Lock
 from pipelines.plan import make_plan
 from pipelines.publish import file_md5, publish
-from pipelines.store import Objects, check_out, object_path, odb_of, read_tree, store_raw
+from pipelines.shelf import is_place, odb_at
+from pipelines.store import Objects, check_out, files_of, object_path, odb_of, read_tree, store_raw
 from pipelines.subjects import check_name
 from pipelines.workspace import Workspace
 
@@ -56,11 +57,11 @@ class Remote:
     """A remote as seen by the engine.
 
     Args:
-        repo: DVC's repository. name: of the remote, None for DVC's default one.
+        odb: DVC's object store there.
     """
 
-    def __init__(self, repo: Any, name: str | None) -> None:
-        self.odb = repo.cloud.get_remote_odb(name)
+    def __init__(self, odb: Any) -> None:
+        self.odb = odb
         self.fs = self.odb.fs
         self._base = posixpath.dirname(posixpath.dirname(self.odb.path.rstrip("/")))
 
@@ -115,7 +116,7 @@ def remote_names(layout: Layout) -> list[str]:
 
 @contextmanager
 def open_remote(layout: Layout, name: str | None) -> Iterator[Remote]:
-    """A remote of the workspace.
+    """A remote of the workspace, by its name or by its URL.
 
     Raises:
         HeadworksError: there is none of that name, or it does not answer.
@@ -125,9 +126,12 @@ def open_remote(layout: Layout, name: str | None) -> Iterator[Remote]:
 
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     with quiet():
+        if name is not None and is_place(name):
+            yield Remote(odb_at(name))
+            return
         try:
             with Repo(str(layout.root), _wait_for_lock=True) as repo:
-                yield Remote(repo, name)
+                yield Remote(repo.cloud.get_remote_odb(name))
         except DvcException as error:
             words = str(error).splitlines()[0]
             raise HeadworksError(
@@ -135,7 +139,7 @@ def open_remote(layout: Layout, name: str | None) -> Iterator[Remote]:
             ) from None
 
 
-def _transfer(source: Any, target: Any, oids: Iterable[str]) -> list[str]:
+def transfer_objects(source: Any, target: Any, oids: Iterable[str]) -> list[str]:
     """Copy objects that the target lacks.
 
     Returns:
@@ -162,20 +166,36 @@ def _transfer(source: Any, target: Any, oids: Iterable[str]) -> list[str]:
 
 def _fetch(layout: Layout, remote: Remote, trees: set[str], moved: Moved) -> None:
     """Bring outputs into the cache: their listings first, then the files that these name."""
-    local = odb_of(layout.objects)
-    objects = Objects(layout.objects)
+    count, absent = fetch_trees(layout.objects, remote.odb, trees)
+    moved.objects += count
+    if absent:
+        moved.notes.append(f"{absent} results are not at the remote")
+
+
+def fetch_trees(cache: Path, source: Any, trees: set[str]) -> tuple[int, int]:
+    """Bring outputs into a cache.
+
+    Args:
+        cache: folder of its objects. source: DVC's object store. trees: which outputs.
+
+    Returns:
+        How many objects came, how many outputs are not there.
+
+    Raises:
+        HeadworksError: some did not arrive, or are damaged.
+    """
+    local = odb_of(cache)
+    objects = Objects(cache)
     absent = {oid for oid in trees if not objects.whole(oid)}
-    listings = {oid for oid in absent if read_tree(layout.objects, oid) is None}
-    there = {oid for oid in listings if remote.odb.exists(oid)}
-    arrived = _transfer(remote.odb, local, there)
-    _refuse_damaged(layout.objects, arrived)
-    files = _files_of(layout.objects, absent - (listings - there)) - there
-    files = {oid for oid in files if not object_path(layout.objects, oid).exists()}
-    rest = _transfer(remote.odb, local, files)
-    _refuse_damaged(layout.objects, rest)
-    moved.objects += len(arrived) + len(rest)
-    if listings - there:
-        moved.notes.append(f"{len(listings - there)} results are not at the remote")
+    listings = {oid for oid in absent if read_tree(cache, oid) is None}
+    there = {oid for oid in listings if source.exists(oid)}
+    arrived = transfer_objects(source, local, there)
+    _refuse_damaged(cache, arrived)
+    files = files_of(cache, absent - (listings - there)) - there
+    files = {oid for oid in files if not object_path(cache, oid).exists()}
+    rest = transfer_objects(source, local, files)
+    _refuse_damaged(cache, rest)
+    return len(arrived) + len(rest), len(listings - there)
 
 
 def is_sound(objects: Path, oid: str) -> bool:
@@ -200,15 +220,6 @@ def _refuse_damaged(objects: Path, oids: Iterable[str]) -> None:
             f"{len(bad)} objects are damaged at the remote ({bad[0]}, ...); remove them there and "
             "push again from a machine that has them whole (headworks verify)"
         )
-
-
-def _files_of(objects: Path, trees: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for oid in trees:
-        tree = read_tree(objects, oid) if oid.endswith(".dir") else {}
-        if tree is not None:
-            found |= {oid, *tree.values()}
-    return found
 
 
 def _outputs(workspace: Workspace, everything: bool) -> set[str]:
@@ -258,8 +269,8 @@ def push(workspace: Workspace, name: str | None = None, everything: bool = False
         trees -= set(damaged)
         for subject in workspace.graph().subjects.values():
             trees.add(store_raw(layout.objects, layout.raw / subject.name, subject))
-        wanted = _files_of(layout.objects, trees)
-        moved.objects = len(_transfer(odb_of(layout.objects), remote.odb, wanted))
+        wanted = files_of(layout.objects, trees)
+        moved.objects = len(transfer_objects(odb_of(layout.objects), remote.odb, wanted))
         for folder, place in _explanations(layout):
             present = set(remote.names(folder))
             for path in sorted(place.glob("*.json")):

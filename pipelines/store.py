@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,16 @@ def read_tree(objects: Path, oid: str) -> dict[str, str] | None:
         return {item["relpath"]: item["md5"] for item in listing}
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def files_of(objects: Path, trees: Iterable[str]) -> set[str]:
+    """Outputs and all files that they consist of; those whose listing is absent are left out."""
+    found: set[str] = set()
+    for oid in trees:
+        tree = read_tree(objects, oid) if oid.endswith(".dir") else {}
+        if tree is not None:
+            found |= {oid, *tree.values()}
+    return found
 
 
 class Objects:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -57,6 +59,10 @@ class Cluster:
         self.processes.append(process)
         return process
 
+    def private(self) -> list[Path]:
+        """Folders in which workers without the workspace computed."""
+        return sorted(self.folder.glob("space*/**/headworks-*/.dvc/cache/files/md5"))
+
     def worker(self, *flags: str) -> subprocess.Popen[bytes]:
         """Start a worker and wait until the scheduler knows it."""
         from distributed import Client
@@ -96,15 +102,7 @@ def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(
     victim = cluster.worker()
     cluster.worker()
     toys.params("read: {wait_s: 1.0}")
-
-    def kill_when_busy() -> None:
-        until = time.monotonic() + 60
-        while not toys.computed() and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(0.3)
-        os.killpg(victim.pid, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_when_busy)
+    killer = threading.Thread(target=_kill_when_busy, args=(toys, victim))
     killer.start()
     summary = toys.run(cluster=cluster.address, jobs=0)
     killer.join()
@@ -149,3 +147,113 @@ def test_an_address_where_nobody_answers_is_told(toys: Toys) -> None:
     done = toys.cli("run", "--cluster", "tcp://127.0.0.1:1", "--orchestrator", "none")
     assert done.returncode == 2
     assert "no scheduler answers" in done.stderr
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a folder in a bucket of an S3 server on this machine."""
+    pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("dvc_s3")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    with open(tmp_path / "s3.txt", "wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        boto3.client("s3").create_bucket(Bucket="heads")
+        yield "s3://heads/shelf"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+SECRET = "a-secret-that-nobody-may-find"
+
+
+def test_machines_that_share_only_a_bucket_give_the_same_bytes_and_may_be_lost(
+    bucket: str, cluster: Cluster, toys: Toys, clean: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Workers see neither the workspace's path nor each other's folders."""
+    victim = cluster.worker()
+    cluster.worker()
+    with pytest.raises(HeadworksError, match="cannot be written"):
+        toys.run(cluster=cluster.address, storage="s3://no-such-bucket/shelf")
+    toys.params("read: {wait_s: 0.7}")
+    killer = threading.Thread(target=_kill_when_busy, args=(toys, victim))
+    killer.start()
+    summary = toys.run(cluster=cluster.address, storage=bucket, jobs=0)
+    killer.join()
+    assert victim.wait() == -signal.SIGKILL
+    assert summary.exit_code == 0, toys.statuses(summary)
+    invariants(toys)
+    assert toys.published() == clean
+    assert cluster.private(), "computed elsewhere than in a folder of the worker's own"
+    log = next(toys.open().layout.runs.glob("*/log/read.a.1.txt"))
+    assert log.exists()
+    # Switching back is free, and needs no cluster.
+    toys.forget_computed()
+    assert toys.run().count("ok") == 11
+    # The same place is a remote: a machine that never saw the cluster takes its results.
+    from pipelines.remote import pull, push
+
+    assert push(toys.open(), bucket).events > 0
+    other = Toys(tmp_path / "other")
+    other.params("read: {wait_s: 0.7}")
+    pull(other.open(), bucket)
+    assert other.run().count("ok") == 11
+    assert other.published() == clean
+    assert toys.computed() == []
+    # Who is forgotten is gone from there, too.
+    from pipelines.afar import storages
+    from pipelines.forget import forget
+
+    assert storages(toys.open().layout) == [bucket]
+    assert forget(toys.open(), "a", [bucket])["at_remotes"][bucket] > 0
+    import boto3
+
+    client = boto3.client("s3")
+    for item in client.list_objects_v2(Bucket="heads")["Contents"]:
+        body = client.get_object(Bucket="heads", Key=item["Key"])["Body"].read()
+        assert b"a" * 50 not in body
+        assert b'"a/' not in body
+    # Credentials stay in the surroundings.
+    for root in (toys.root, cluster.folder):
+        for path in root.rglob("*"):
+            if path.is_file():
+                assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    from pipelines.shelf import check_url
+
+    with pytest.raises(HeadworksError, match="leave credentials out") as told:
+        check_url(f"s3://key:{SECRET}@heads/shelf")
+    assert SECRET not in str(told.value)
+    with pytest.raises(HeadworksError, match="absolute path"):
+        check_url("shelf")
+
+
+def _kill_when_busy(toys: Toys, victim: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while not toys.computed() and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.killpg(victim.pid, signal.SIGKILL)

@@ -1,35 +1,95 @@
-"""The files that start the engine at a site can be read by what they are for."""
+"""The files that start the engine at a site do so, as far as loopback goes."""
 
 from __future__ import annotations
 
-import ast
+import json
+import os
 import re
+import signal
+import socket
 import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import Toys
 
 from pipelines.params import parse_yaml
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "deployment"
 
 
-def test_the_batch_script_is_sound_and_calls_what_there_is() -> None:
-    script = FOLDER / "slurm" / "headworks.sbatch"
-    subprocess.run(["bash", "-n", str(script)], check=True)
-    from pipelines.options import Options
+def slurm_cluster() -> ModuleType:
+    """docs/deployment/slurm/cluster.py."""
+    import importlib.util
 
-    assert "headworks run --cluster" in script.read_text()
-    assert hasattr(Options(), "cluster")
+    spec = importlib.util.spec_from_file_location("slurm_cluster", FOLDER / "slurm" / "cluster.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_the_deployment_names_a_flow_and_its_parameters() -> None:
-    body = parse_yaml((FOLDER / "prefect" / "prefect.yaml").read_text(), "prefect.yaml")
-    (deployment,) = body["deployments"]
-    file, _, name = deployment["entrypoint"].partition(":")
-    tree = ast.parse((FOLDER / "prefect" / file).read_text())
-    flow = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
-    known = {argument.arg for argument in flow.args.args}
-    assert set(deployment["parameters"]) <= known
-    assert deployment["work_pool"]["name"]
+def test_workers_are_asked_for_from_slurm_by_a_sound_script(tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    module = slurm_cluster()
+    words = ["/shared/workspace", "--gpus", "1", "--partition", "gpu", "--cpus", "6"]
+    with module.make_cluster(module.parse(words)) as cluster:
+        script = cluster.job_script()
+        port = cluster.scheduler_address.rsplit(":", 1)[1]
+    (tmp_path / "job.sh").write_text(script)
+    subprocess.run(["bash", "-n", str(tmp_path / "job.sh")], check=True)
+    for line in ("-p gpu", "--cpus-per-task=6", "--gpus-per-task=1", "-t 12:00:00"):
+        assert f"#SBATCH {line}\n" in script
+    assert "export HEADWORKS_ROOT=/shared/workspace" in script
+    assert f":{port} " in script
+    assert "--nthreads 1" in script
+    assert "--resources GPU=1" in script
+
+
+@pytest.mark.slow
+def test_the_batch_script_runs_a_workspace_to_its_end(
+    toys: Toys, tmp_path: Path, clean: dict[str, bytes]
+) -> None:
+    """Slurm itself is played: `srun` starts one task on this machine."""
+    pytest.importorskip("distributed")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    python = sys.executable
+    for name, text in {
+        "srun": 'exec "$@"',
+        "dask": f'exec {python} -m dask "$@"',
+        "headworks": f'exec {python} -m pipelines.cli "$@" --orchestrator none',
+        "python": f'exec {python} "$@"',
+    }.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    process = subprocess.Popen(
+        ["bash", str(FOLDER / "slurm" / "headworks.sbatch"), str(toys.root)],
+        env={
+            **os.environ,
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "7",
+            "SLURM_NTASKS": "1",
+            "TMPDIR": str(tmp_path),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said = process.communicate(timeout=240)[0]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said
+    assert "ran 11" in said
+    assert toys.published() == clean
+    assert not list((toys.root / ".headworks").glob("dask-*.json")), "the contact file was left"
 
 
 def test_the_cluster_of_pods_fits_together() -> None:
@@ -46,3 +106,126 @@ def test_the_cluster_of_pods_fits_together() -> None:
     (mount,) = container["volumeMounts"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert environment["HEADWORKS_ROOT"] == mount["mountPath"]
+
+
+@pytest.mark.slow
+def test_the_pool_of_pods_is_one_that_prefect_makes_jobs_of() -> None:
+    """By prefect-kubernetes' own model, with the variables that the deployment sets."""
+    worker = pytest.importorskip("prefect_kubernetes.worker")
+    from prefect.utilities.templating import apply_values
+
+    template = json.loads((FOLDER / "kubernetes" / "work-pool.json").read_text())
+    body = parse_yaml((FOLDER / "prefect" / "prefect.yaml").read_text(), "prefect.yaml")
+    (deployment,) = [d for d in body["deployments"] if d["name"] == "nightly-kubernetes"]
+    known = template["variables"]["properties"]
+    asked = {"command": "prefect flow-run execute", **deployment["work_pool"]["job_variables"]}
+    assert set(asked) <= set(known)
+    values = {name: one["default"] for name, one in known.items() if "default" in one} | asked
+    filled = apply_values(template["job_configuration"], values)
+    made = worker.KubernetesWorkerJobConfiguration.model_validate(filled)
+    pod = made.job_manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "headworks:latest"
+    assert container["volumeMounts"][0]["mountPath"] == deployment["parameters"]["workspace"]
+    assert pod["volumes"][0]["name"] == container["volumeMounts"][0]["name"]
+    text = (FOLDER / "kubernetes" / "workers.yaml").read_text()
+    assert f"claimName: {pod['volumes'][0]['persistentVolumeClaim']['claimName']}" in text
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """URL of a Prefect server on this machine."""
+    from pipelines.prefect_server import answers
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+        env=prefect_environment(tmp_path, None),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        until = time.monotonic() + 180
+        while not answers(url) and time.monotonic() < until:
+            time.sleep(0.3)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def prefect_environment(folder: Path, url: str | None) -> dict[str, str]:
+    """Variables of a Prefect of its own."""
+    return {
+        **os.environ,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        **({"PREFECT_API_URL": url} if url else {}),
+    }
+
+
+@pytest.mark.slow
+def test_a_deployment_runs_a_workspace_to_its_end_and_shows_tables_and_pictures(
+    server: str, make_toys: Callable[..., Toys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_engine_prefect import ask
+
+    monkeypatch.setenv("HEADWORKS_REGISTRY", "toystages.pictured:STAGES")
+    toys = make_toys("deployed")
+    toys.params("")
+    for name in ("a", "b"):
+        toys.add(name)
+    environment = {
+        **prefect_environment(tmp_path, server),
+        "HEADWORKS_DEPLOYMENT_DIR": str(FOLDER / "prefect"),
+        "HEADWORKS_WORKSPACE": str(toys.root),
+    }
+
+    def prefect(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *words],
+            env=environment,
+            cwd=FOLDER / "prefect",
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    prefect("work-pool", "create", "heads", "--type", "process")
+    template = FOLDER / "kubernetes" / "work-pool.json"
+    prefect(
+        "work-pool", "create", "heads-kubernetes", "--type", "kubernetes",
+        "--base-job-template", str(template),
+    )  # fmt: skip
+    prefect("deploy", "--prefect-file", str(FOLDER / "prefect" / "prefect.yaml"), "--all")
+    assert {d["name"] for d in ask(server, "deployments")} == {"nightly", "nightly-kubernetes"}
+    prefect("deployment", "run", "headworks/nightly")
+    prefect("worker", "start", "--pool", "heads", "--run-once")
+    until = time.monotonic() + 200
+    while time.monotonic() < until:
+        runs = {run["name"]: run for run in ask(server, "flow_runs")}
+        if len(runs) == 2 and {r["state_type"] for r in runs.values()} == {"COMPLETED"}:
+            break
+        time.sleep(1.0)
+    assert {r["state_type"] for r in runs.values()} == {"COMPLETED"}
+    assert toys.run().count("ok") == 2
+    artifacts = {a["key"]: a for a in ask(server, "artifacts")}
+    assert artifacts["headworks-units"]["type"] == "table"
+    rows = json.loads(artifacts["headworks-units"]["data"])
+    assert {(r["stage"], r["subject"], r["status"]) for r in rows} == {
+        ("paint", "a", "ran"),
+        ("paint", "b", "ran"),
+    }
+    for name in ("a", "b"):
+        picture = artifacts[f"headworks-paint-{name}"]
+        assert picture["type"] == "image"
+        assert picture["data"].startswith("data:image/jpeg;base64,")
+        assert "first, second" in picture["description"]

@@ -58,7 +58,7 @@ def test_a_prefect_that_breaks_in_the_middle_fails_no_unit(
                 self.submitter.supervise(name)
             return Future(self.count % 3 == 2)
 
-    def flow(attempts: Any, loop: Any, plain: Any, *rest: Any) -> None:
+    def flow(layout: Any, attempts: Any, loop: Any, plain: Any, *rest: Any) -> None:
         submitter = prefect_flow._TaskSubmitter(attempts, loop, plain)
         submitter.task = Task(submitter)
         loop.run(submitter)
