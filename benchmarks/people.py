@@ -10,8 +10,8 @@ landmarks lie from the projected true ones, in distances of the outer eye corner
 identity distance separates people (the second render of a person has other light); images per
 second of the preview path at 128 pixels; crossings of skin, lids and lips
 (`headworks.heads.checks`).
-With `--ict` the detectors' bars of the ICT head stand beside. Leaves with status 1 when a bar is
-not met.
+With `--ict FILE` or `--head NAME` another head model stands beside. Leaves with status 1 when a
+bar is not met.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from headworks.metrics.identity import face_distance, face_encoding
 from headworks.seeds import generator
 from headworks.synthetic import Person, make_person, render_person
 from headworks.synthetic.motion import coefficients, held
+from headworks.synthetic.render import pose_person, render_stage
 from headworks.synthetic.traits import draw_light
 
 SIZE = 320
@@ -203,25 +204,45 @@ def report_crossings(found: Soundness) -> bool:
     return found.intersections == 0 and max(found.lid_depth_mm, found.lip_depth_mm) <= DEPTH_BAR_MM
 
 
-def sheet(path: Path, first_seed: int) -> None:
-    """Write the contact sheet: 48 people from four sides, six of them with six expressions."""
-    from PIL import Image
-
-    tiles: list[NDArray[np.uint8]] = []
-    sides = ((0.0, 0.0), (np.radians(40), 0.08), (np.radians(88), 0.0), (np.radians(180), 0.1))
-    for seed in range(first_seed, first_seed + SHEET_PEOPLE):
-        person = make_person(seed)
-        for yaw, pitch in sides:
-            tiles.append(pictured(person, view(yaw, SHEET_TILE, 0.42, pitch))[0])
-    head = load_head("procedural")
-    shown = ("smile", "open", "surprise", "anger", "pucker", "closed")
+def tiles_of(seed: int, head_name: str, faces: tuple[str, ...]) -> NDArray[np.uint8]:
+    """One person for the sheet: four sides, then expressions by name; [N, tile, tile, 3]."""
     from headworks.synthetic.scripts import PRESETS
 
-    for seed in range(first_seed, first_seed + 8):
-        person = make_person(seed)
-        for name in shown:
-            values = torch.from_numpy(coefficients(head, PRESETS[name]).astype(np.float32))
-            tiles.append(pictured(person, view(0.15, SHEET_TILE, 0.30), values)[0])
+    torch.set_num_threads(1)
+    person = make_person(seed, 512, head_name)
+    none = torch.zeros(len(person.space.head.expression_names))
+    sides = ((0.0, 0.0), (np.radians(40), 0.08), (np.radians(88), 0.0), (np.radians(180), 0.1))
+    at_rest = pose_person(person, none, HeadPose.zeros(1))
+    seen = [
+        render_stage(at_rest, view(float(yaw), SHEET_TILE, 0.42, pitch)) for yaw, pitch in sides
+    ]
+    for name in faces:
+        values = torch.from_numpy(coefficients(person.space.head, PRESETS[name]).astype(np.float32))
+        seen.append(render_person(person, view(0.15, SHEET_TILE, 0.30), values))
+    return np.stack([to_uint8(picture.over(BACKDROP)) for picture in seen])
+
+
+def sheet(path: Path, first_seed: int, ict: Path | None, workers: int) -> None:
+    """Write the contact sheet: 48 people from four sides, then expressions of eight of them, then
+    four people of the ICT head where its file is given."""
+    shown = ("smile", "open", "surprise", "anger", "pucker", "closed")
+    seeds = list(range(first_seed, first_seed + SHEET_PEOPLE))
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        faces = [shown if i < 8 else () for i in range(len(seeds))]
+        ours = list(pool.map(tiles_of, seeds, repeat("procedural"), faces))
+        beside = []
+        if ict:
+            beside = list(pool.map(tiles_of, seeds[:4], repeat(f"ict:{ict}"), repeat(())))
+    write_sheet(path, ours, beside)
+
+
+def write_sheet(path: Path, ours: list[NDArray[np.uint8]], beside: list[NDArray[np.uint8]]) -> None:
+    """Lay out the tiles of `tiles_of` and write them."""
+    from PIL import Image
+
+    tiles = [tile for one in ours for tile in one[:4]]
+    tiles += [tile for one in ours for tile in one[4:]]
+    tiles += [tile for one in beside for tile in one]
     rows = [
         np.concatenate(tiles[i : i + SHEET_COLUMNS], 1) for i in range(0, len(tiles), SHEET_COLUMNS)
     ]
@@ -236,12 +257,13 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--ict", type=Path, help="ict_facekit.npz, measured beside ours")
-    parser.add_argument("--ict-people", type=int, default=40)
+    parser.add_argument("--head", help="name of an imported head model, measured beside ours")
+    parser.add_argument("--others", type=int, default=40, help="people of the heads beside ours")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of 48 people here")
     arguments = parser.parse_args()
     first = arguments.first_seed
     if arguments.sheet:
-        sheet(arguments.sheet, first)
+        sheet(arguments.sheet, first, arguments.ict, arguments.workers)
     if not arguments.people:
         return 0
     met = True
@@ -251,9 +273,12 @@ def main() -> int:
         people = list(pool.map(examine, seeds, repeat("procedural")))
         met &= report("procedural head", people)
         met &= report_speed(people)
-        if arguments.ict:
-            beside = range(first, first + arguments.ict_people)
-            report("ICT head", list(pool.map(examine, beside, repeat(f"ict:{arguments.ict}"))))
+        beside = range(first, first + arguments.others)
+        others = {"ICT head": f"ict:{arguments.ict}" if arguments.ict else None,
+                  f"head {arguments.head}": arguments.head}  # fmt: skip
+        for title, name in others.items():
+            if name:
+                report(title, list(pool.map(examine, beside, repeat(name))))
         few = range(first, first + min(40, arguments.people))
         met &= report_crossings(pool.submit(crossings, few).result())
     return 0 if met else 1
