@@ -34,6 +34,10 @@ FPS = 12.5
 HEIGHT_M = 0.34
 """What a picture shows at the head, as ingest would cut it."""
 
+LENS, LENS_SPREAD = 2.2, 0.3
+"""Focal lengths of clips in sides of the whole image, from which the picture is cut: median, and
+standard deviation of the logarithm. It is what `tracking` expects of cameras by default."""
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -94,7 +98,9 @@ def film(folder: Path, seed: int, cameras: int, frames: int, size: int, rms_m: f
     taken = capture(
         person, motion, rig, room(size, seed, rng), preview(2), seed, sensor_noise=0.006
     )
-    _write(folder, rig, taken.rgb, taken.alpha, taken.landmarks)
+    lens = LENS * float(np.exp(LENS_SPREAD * generator(seed, "lens").normal()))
+    whole = size if cameras > 1 else max(size, round(float(rig[0].K[0, 0]) / lens))
+    _write(folder, rig, taken.rgb, taken.alpha, taken.landmarks, whole)
     return truth_of(person, motion)
 
 
@@ -126,8 +132,9 @@ def truth_of(person: Person, motion: Motion) -> Truth:
 
 def _write(
     folder: Path, rig: list[Camera], rgb: NDArray[np.uint8], alpha: NDArray[np.uint8],
-    landmarks: NDArray[np.float32],
+    landmarks: NDArray[np.float32], side: int,
 ) -> None:  # fmt: skip
+    """Artifacts of pictures cut from the middle of images of some side."""
     t, c, size = rgb.shape[:3]
     several = c > 1
     ingest, matting = folder / "ingest", folder / "matting"
@@ -135,7 +142,8 @@ def _write(
         path.mkdir(parents=True)
     write_arrays(ingest / "frames.zarr", {"rgb": rgb})
     rows = t * c
-    whole: dict[str, Any] = {"crop_x": 0.0, "crop_y": 0.0, "crop_side": float(size)}
+    corner = (side - size) / 2
+    whole: dict[str, Any] = {"crop_x": corner, "crop_y": corner, "crop_side": float(size)}
     table = pl.DataFrame(
         {
             "sequence": ["EXP"] * rows,
@@ -163,7 +171,7 @@ def _write(
             "setting": "multiview" if several else "monocular",
             "subject_kind": "multiview" if several else "clip",
             "fps": FPS, "cameras": cameras,
-            "source": [{"file": "clip.mp4", "width": size, "height": size}],
+            "source": [{"file": "clip.mp4", "width": side, "height": side}],
         },
     )  # fmt: skip
     write_arrays(matting / "mattes.zarr", {"alpha": alpha})

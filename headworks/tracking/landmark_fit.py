@@ -22,6 +22,7 @@ from headworks.tracking.energy import (
     project,
 )
 from headworks.tracking.landmark_sets import (
+    CONTOUR,
     EYE_CORNERS,
     OPENING_WEIGHTS,
     OPENINGS,
@@ -34,6 +35,9 @@ Array = NDArray[np.float64]
 
 LANDMARK_SIGMA_IOD = 0.02
 """Standard deviation of a detected landmark, in interocular distances."""
+
+ALONG_JAW = 0.5
+"""Share of a jaw landmark's weight that holds it along the jaw line, too."""
 
 _LEAST_MOTION_M = 0.0006
 # Not seen by landmarks, or seen only with another shape (mouthClose corrects jawOpen).
@@ -145,19 +149,33 @@ def face_scale(landmarks: Array) -> Array:
     return np.maximum(interocular(landmarks), 0.8 * vertical)
 
 
-def landmark_observations(landmarks: Array, index: NDArray[np.int64], scale: float) -> Observations:
-    """Landmarks as observations.
+def landmark_observations(
+    landmarks: Array, index: NDArray[np.int64], scale: float
+) -> list[Observations]:
+    """Landmarks as observations; those of the jaw line mostly across it, not along.
 
     Args:
         landmarks: [T, 68, 3] pixels and confidence, NaN where not found. index: [T, 68].
         scale: sigma in interocular distances.
     """
     found = np.asarray(np.isfinite(landmarks).all(-1))
-    weight = np.where(found, landmark_weights() * np.nan_to_num(landmarks[..., 2]) ** 2, 0)
+    trust = np.where(found, np.nan_to_num(landmarks[..., 2]) ** 2, 0)
     sigma = np.where(found.any(1), np.nan_to_num(face_scale(landmarks), nan=1.0) * scale, 1.0)
-    return Observations(
-        index, landmarks[..., :2], weight, np.maximum(sigma, 1e-3), OPENINGS, OPENING_WEIGHTS
-    )
+    sigma = np.maximum(sigma, 1e-3)
+    points = landmarks[..., :2]
+    # Where along the jaw line a point belongs, a detector and a model settle each for itself.
+    line = np.nan_to_num(np.gradient(points[:, CONTOUR], axis=1))
+    normal = np.stack([-line[..., 1], line[..., 0]], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
+    weight = landmark_weights()
+    across = weight[CONTOUR] * (1 - ALONG_JAW)
+    weight[CONTOUR] *= ALONG_JAW
+    return [
+        Observations(index, points, weight * trust, sigma, OPENINGS, OPENING_WEIGHTS),
+        Observations(
+            index[:, CONTOUR], points[:, CONTOUR], across * trust[:, CONTOUR], sigma, normal=normal
+        ),
+    ]
 
 
 def initial_pose(
@@ -257,24 +275,29 @@ def fit_shape(
     landmarks: Array,
     outline: Callable[[State], Observations] | None = None,
     steps: int = 16,
+    begun: bool = False,
 ) -> State:
     """Identity, focal length, and the keyframes' pose and expression, together.
 
     Args:
         rig: the landmark points. problem: the fit. state: the keyframes, from `start`.
         landmarks: theirs. outline: further evidence, asked for now and then at the current state.
-        steps: Gauss-Newton steps.
+        steps: Gauss-Newton steps. begun: the state comes from such a fit, and is to be refined.
     """
     # Coarse to fine: pose first, then shape and expressions, then the outline.
     stiff = replace(problem, weights=replace(problem.weights, l1=50.0, identity=20.0))
     further: list[Observations] = []
     for step in range(steps):
         seen = landmark_observations(landmarks, rig.index(state), LANDMARK_SIGMA_IOD)
-        if outline is not None and step >= 8 and step % 3 == 2:
+        if outline is not None and (step % 3 == 0 if begun else step >= 8 and step % 3 == 2):
             further = [outline(state)]
-        early = step < 4
+        early = step < 4 and not begun
         state = fit_shared(
-            stiff if early else problem, state, [seen, *further], 1e-2 if early else 1e-3, not early
+            stiff if early else problem,
+            state,
+            [*seen, *further],
+            1e-2 if early else 1e-3,
+            not early,
         )
     return state
 
@@ -322,7 +345,7 @@ def more_steps(
     """Gauss-Newton steps of all frames; arguments as for `fit_frames`."""
     for _ in range(steps):
         seen = landmark_observations(landmarks, rig.index(state), LANDMARK_SIGMA_IOD)
-        state = fit_chain(problem, state, [seen], damping)
+        state = fit_chain(problem, state, seen, damping)
     return state
 
 

@@ -29,6 +29,7 @@ from headworks.tracking.landmark_fit import (
     more_steps,
     start,
 )
+from headworks.tracking.offsets import OFFSET_PRIOR, with_offsets
 from headworks.tracking.photometric import PhotometricConfig, Shots, refine_photometric, shrink
 from headworks.tracking.points import concatenate
 from headworks.tracking.pose import root_from_motion, split_pose, torso_orientation, world_view
@@ -173,9 +174,30 @@ def _head_fit(
         shape_problem = replace(problem, model=concatenate([rig.model, surface.model]))
         outline = _outline(head, surface, view, keys, len(rig.model))
     fitted = fit_shape(rig, shape_problem, state.frames(keys), seen[keys], outline)
+    # A detector errs alike in all frames; what it does so is no shape and no pose.
+    own = len(fitted.identity)
+    rig, surface, count = with_offsets(rig, surface)
+    problem = replace(problem, model=rig.model)
+    if options.outline:
+        outline = _outline(head, surface, view, keys, len(rig.model))
+    fitted = replace(fitted, identity=np.concatenate([fitted.identity, np.zeros(count)]))
+    firm = np.full(own, problem.weights.identity * len(keys))
+    shape_problem = replace(
+        problem,
+        model=concatenate([rig.model, surface.model]) if options.outline else rig.model,
+        prior=np.concatenate([firm, np.full(count, OFFSET_PRIOR)]),
+    )
+    fitted = fit_shape(rig, shape_problem, fitted, seen[keys], outline, 12, begun=True)
     state = fit_frames(rig, problem, state, keys, fitted, seen)
     Ks = intrinsics(view, state.focal)
-    found = track_gaze(head, state, view.rgb, view.landmarks, Ks, view.linked)
+    found = track_gaze(
+        head,
+        replace(state, identity=state.identity[:own]),
+        view.rgb,
+        view.landmarks,
+        Ks,
+        view.linked,
+    )
     looking = lids_follow(head.expression_names, state.expression, found.eyes)
     state = more_steps(rig, problem, replace(state, expression=looking), seen)
     progress(0.2, "landmarks fitted")
@@ -186,6 +208,7 @@ def _head_fit(
             lambda done, message: progress(0.2 + 0.3 * done, message),
         )  # fmt: skip
     store.put("gaze", {"eyes": found.eyes})
+    state = replace(state, identity=state.identity[:own])
     return store.put_state("head", state), found.eyes
 
 

@@ -52,7 +52,7 @@ def test_poses_start_well_though_one_camera_sees_something_else() -> None:
     view = rig_view(of, ANGLES)
     view.landmarks[:, 2, :, 0] += np.linspace(-30, 30, 68)
     state = start(prepare(of.head, view, Options(outline=False)))
-    assert turn_error(state.rotation, of.truth.rotation).max() < 5
+    assert turn_error(state.rotation, of.truth.rotation).max() < 8
     assert np.linalg.norm(state.translation - of.truth.translation, axis=1).max() < 0.01
 
 
