@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -69,10 +70,10 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
     import polars as pl
 
     from headworks.artifacts import (
+        ImageStack,
         open_arrays,
         read_meta,
         read_table,
-        write_arrays,
         write_meta,
         write_table,
     )
@@ -100,58 +101,61 @@ def run(inputs: Inputs, params: MattingParams, out: Path, context: Context) -> N
         else:
             sequences = [np.asarray(rgb[span, 0]) for span in runs]
             backend, reason = choose_backend(sequences, weights, plates is not None)
-    if backend == "exact":
-        alpha = _exact(capture, (times, cameras, *rgb.shape[2:4]))
-    elif backend == "given":
-        alpha = _given(capture, (times, cameras, *rgb.shape[2:4]))
+    known = {"exact": capture / "truth" / "truth.zarr", "given": capture / "given.zarr"}
+    if backend in known:
+        parts = _known(known[backend], backend, rgb.shape[:4], runs)
     else:
         boxes = boxes.reshape(times, cameras, 4)
-        alpha = _estimated(rgb, boxes, runs, backend, weights, plates, context)
+        parts = _estimated(rgb, boxes, runs, backend, weights, plates, context)
     quality = np.empty((times, cameras), np.float32)
-    for c in range(cameras):
-        for span in runs:
-            quality[span, c] = matte_quality(alpha[span, c])
+    coverage = np.empty((times, cameras), np.float32)
+    # One camera's mattes of one sequence at a time: a long recording by many never sits in memory.
+    with ImageStack(out / "mattes.zarr", "alpha", rgb.shape[:4]) as stack:
+        for span, c, alpha in parts:
+            for t, matte in zip(range(span.start, span.stop), alpha, strict=True):
+                stack.write(t, c, matte)
+            quality[span, c] = matte_quality(alpha)
+            coverage[span, c] = alpha.mean((1, 2)) / 255
     rows = {
         "t": table["t"],
         "c": table["c"],
         "quality": quality.ravel(),
-        "coverage": (alpha.mean((2, 3)) / 255).ravel().astype(np.float32),
+        "coverage": coverage.ravel(),
     }
-    write_arrays(out / "mattes.zarr", {"alpha": alpha})
     write_table(out / "mattes.parquet", pl.DataFrame(rows))
     digest = weights_digest(backend, weights)
     write_meta(out, "mattes", {"backend": backend, "weights_sha256": digest, "reason": reason})
     if params.overlay and meta["subject_kind"] != "population":
         from headworks.overlays import matte_picture, write_overlay
 
+        mattes = open_arrays(out / "mattes.zarr")["alpha"]
         write_overlay(
             out / "overlay.mp4",
             (times, cameras),
-            lambda t, c: matte_picture(np.asarray(rgb[t, c]), alpha[t, c]),
+            lambda t, c: matte_picture(np.asarray(rgb[t, c]), np.asarray(mattes[t, c])),
             meta.get("fps"),
         )
     context.progress(1.0, f"{backend}: {reason}")
 
 
-def _exact(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    from headworks.artifacts import read_array
+def _known(
+    path: Path, backend: str, shape: tuple[int, ...], runs: list[slice]
+) -> Iterator[tuple[slice, int, NDArray[np.uint8]]]:
+    """Mattes that are the truth, lay beside the pictures, or were their alpha channel."""
+    import numpy as np
+
+    from headworks.artifacts import open_arrays
     from headworks.errors import ArtifactError
 
-    truth = capture / "truth" / "truth.zarr"
-    if not truth.is_dir():
-        raise ArtifactError(f"{truth}: no truth here; set `matting.backend` to auto")
-    return read_array(truth, "alpha", shape)
-
-
-def _given(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Mattes that lay beside the pictures, or were their alpha channel."""
-    from headworks.artifacts import read_array
-    from headworks.errors import ArtifactError
-
-    given = capture / "given.zarr"
-    if not given.is_dir():
-        raise ArtifactError(f"{given}: no mattes came along; set `matting.backend` to auto")
-    return read_array(given, "alpha", shape)
+    if not path.is_dir():
+        what = "no truth here" if backend == "exact" else "no mattes came along"
+        raise ArtifactError(f"{path}: {what}; set `matting.backend` to auto")
+    stored = open_arrays(path)
+    if "alpha" not in stored or stored["alpha"].shape != shape or stored["alpha"].dtype != np.uint8:
+        raise ArtifactError(f"{path}: expected alpha of uint8 {shape}; run the stage before again")
+    for c in range(shape[1]):
+        for span in runs:
+            yield span, c, np.asarray(stored["alpha"][span, c])
 
 
 def _plates(capture: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
@@ -170,14 +174,13 @@ def _estimated(
     weights: Path,
     plates: NDArray[np.uint8] | None,
     context: Context,
-) -> NDArray[np.uint8]:
-    """Alpha [T, C, H, W], each sequence and camera for itself."""
+) -> Iterator[tuple[slice, int, NDArray[np.uint8]]]:
+    """Alpha [T, H, W] of each sequence and camera, made for itself."""
     import numpy as np
 
     from headworks.matting import estimate_alpha
 
     times, cameras = rgb.shape[:2]
-    alpha = np.empty(rgb.shape[:4], np.uint8)
     done = 0
     for c in range(cameras):
         for span in runs:
@@ -188,8 +191,6 @@ def _estimated(
 
             frames = np.asarray(rgb[span, c])
             plate = None if plates is None else plates[c]
-            alpha[span, c] = estimate_alpha(
-                frames, boxes[span, c], backend, progress, weights, plate
-            )
+            found = estimate_alpha(frames, boxes[span, c], backend, progress, weights, plate)
+            yield span, c, found
             done += length
-    return alpha

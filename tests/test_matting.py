@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headworks.artifacts import read_array, read_meta, read_table, write_arrays, write_meta
+from headworks.artifacts import (
+    read_array,
+    read_meta,
+    read_table,
+    write_arrays,
+    write_meta,
+    write_table,
+)
 from headworks.errors import ArtifactError, CaptureError, WeightsError
 from headworks.matting import choose_backend, colour_key, estimate_alpha, matte_quality, plain
 from headworks.matting import rembg_session as rembg_backend
@@ -343,3 +351,58 @@ def test_real_green_screen_agrees_with_a_green_difference_matte(
     level = np.median(green[:, :8])
     truth = 1 - np.clip((green / level - 0.1) / 0.8, 0, 1)
     assert mean_difference(alpha, truth) < 0.03
+
+
+@pytest.mark.parametrize("background", [wall(), shelves()], ids=["wall", "shelves"])
+def test_a_captured_background_gives_mattes_without_weights_or_a_face_box(
+    background: np.ndarray,
+) -> None:
+    frames, truth, boxes = clip_before(background)
+    empty = np.rint(255 * background).astype(np.uint8)
+    assert choose_backend([frames], None, plates=True)[0] == "plate"
+    unseen = np.full_like(boxes, np.nan)
+    alpha = estimate_alpha(frames, unseen, "plate", plate=empty)
+    assert mean_difference(alpha, truth) < 0.004
+    with pytest.raises(CaptureError, match="clean picture"):
+        estimate_alpha(frames, boxes, "plate")
+
+
+def test_hairs_narrower_than_a_pixel_are_half_there_before_a_captured_background() -> None:
+    background = wall()
+    frames, _, boxes = clip_before(background, 1)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    hair = (x > 118) & (x < 127) & (x % 4 == 2) & (y > 30) & (y < 60)
+    colour = np.array([0.20, 0.13, 0.09])
+    mixed = 0.5 * colour + 0.5 * frames[0][hair] / 255
+    frames[0][hair] = np.rint(255 * mixed).astype(np.uint8)
+    empty = np.rint(255 * background).astype(np.uint8)
+    alpha = estimate_alpha(frames, boxes, "plate", plate=empty)[0] / 255
+    assert alpha[hair].mean() == pytest.approx(0.5, abs=0.15)
+    between = (x > 118) & (x < 127) & (x % 4 == 0) & (y > 32) & (y < 58)
+    assert alpha[between].mean() < 0.05
+
+
+def test_mattes_of_a_rig_are_written_camera_by_camera(tmp_path: Path) -> None:
+    """Memory of the stage does not grow with the number of cameras."""
+    times, size, peaks = 6, 128, {}
+    rng = np.random.default_rng(0)
+    for cameras in (2, 12):
+        folder = tmp_path / f"in{cameras}"
+        rgb = np.zeros((times, cameras, size, size, 3), np.uint8)
+        given = rng.integers(0, 255, rgb.shape[:4], np.uint8)
+        write_arrays(folder / "frames.zarr", {"rgb": rgb})
+        write_arrays(folder / "given.zarr", {"alpha": given})
+        rows = [
+            {"t": t, "c": c, "sequence": "s", **{f"face_{a}{e}": 1.0 for e in "01" for a in "xy"}}
+            for t in range(times) for c in range(cameras)
+        ]  # fmt: skip
+        write_table(folder / "frames.parquet", pl.DataFrame(rows))
+        write_meta(folder, "capture", {"subject_kind": "multiview", "setting": "multiview"})
+        tracemalloc.start()
+        params = MattingParams(overlay=False)
+        run({"ingest": folder}, params, tmp_path / f"out{cameras}", Context())
+        peaks[cameras] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        alpha = read_array(tmp_path / f"out{cameras}" / "mattes.zarr", "alpha")
+        np.testing.assert_array_equal(alpha, given)
+    assert peaks[12] - peaks[2] < 0.3 * 10 * times * size * size

@@ -24,7 +24,7 @@ _LIKE, _UNLIKE = 4.0, 10.0
 _NOISES = (2.5, 6.0)
 # Widths in shares of the frame's side, whose head takes up some 40 % of it.
 _INSIDE = 0.014
-_AROUND = 0.06
+_AROUND = 0.15
 _LOCAL_COLOUR = 0.02
 _GAP = 0.008
 # The cut is found in pictures of at most this side, its soft edge in the whole ones.
