@@ -4,8 +4,9 @@ Run: python benchmarks/engine.py [--subjects 1000] [--large 10000] [--dvc 1000] 
 
 Prints: a run with nothing to do; the plan of a large workspace with its memory, after the caches
 are warm and before; adding one subject to many and to ten; each beside plain DVC with one stage per
-subject. `--large 0` and `--dvc 0` leave those out. Workspaces are written as runs would have left
-them (benchmarks/engine_workspace.py); what is measured are whole processes.
+subject, and how plain DVC's own plan grows. `--large 0` and `--dvc 0` leave those out. Workspaces
+are written as runs would have left them (benchmarks/engine_workspace.py); what is measured are
+whole processes.
 """
 
 from __future__ import annotations
@@ -119,45 +120,87 @@ def adding(folder: Path, few: int, many: int, tracked: bool) -> None:
     for count in (few, many):
         place = prepared(folder / f"add{count}{'t' if tracked else ''}", count, tracked)
         one_more(place, f"w{time.time_ns()}")
+        before = count_files(place)
         times[count] = statistics.median(one_more(place, f"x{time.time_ns()}") for _ in range(3))
         print(f"one subject more beside {count:5}{words}: {times[count]:7.2f} s", flush=True)
+        after = count_files(place)
+        grown = ", ".join(f"{name} {(after[name] - n) / 3:.0f}" for name, n in before.items())
+        print(f"files of one subject more (9 units of 2 files): {grown}", flush=True)
     print(f"ratio {times[many] / times[few]:.2f}")
 
 
-def dvc_workspace(folder: Path, subjects: int) -> None:
-    """Plain DVC with one stage per subject, up to date."""
+def count_files(folder: Path) -> dict[str, int]:
+    """Files by where they lie; logs and progress of runs apart."""
+    places = {
+        "data/": folder / "data",
+        ".headworks/published": folder / ".headworks" / "published",
+        "cache": folder / ".dvc" / "cache",
+        "of the run": folder / ".headworks" / "runs",
+    }
+    return {
+        name: sum(len(files) for _, _, files in os.walk(place)) for name, place in places.items()
+    }
+
+
+def dvc_workspace(folder: Path, subjects: int, steps: int = 1) -> None:
+    """Plain DVC with one stage per subject (and step, in a row), up to date."""
     import hashlib
 
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    (folder / "raw").mkdir()
-    (folder / "out").mkdir()
-    stages, lock = [], ["schema: '2.0'", "stages:"]
+    for name in ("raw", *(f"out{k}" for k in range(steps))):
+        (folder / name).mkdir()
+    lock = ["schema: '2.0'", "stages:"]
     for n in range(subjects):
         data = f"capture {n}".encode()
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         (folder / "raw" / f"s{n}").write_bytes(data)
-        (folder / "out" / f"s{n}").write_bytes(data)
         cached = folder / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
         cached.parent.mkdir(parents=True, exist_ok=True)
         cached.write_bytes(data)
         cached.chmod(0o444)
-        stages.append(f"s{n}")
-        command = f"cp raw/s{n} out/s{n}"
-        lock += [f"  fit@s{n}:", f"    cmd: {command}", "    deps:"]
-        lock += [f"    - path: raw/s{n}", "      hash: md5", f"      md5: {md5}"]
-        lock += [f"      size: {len(data)}", "    outs:", f"    - path: out/s{n}"]
-        lock += ["      hash: md5", f"      md5: {md5}", f"      size: {len(data)}"]
+        for k in range(steps):
+            read, out = f"{_dvc_input(k)}/s{n}", f"out{k}/s{n}"
+            (folder / out).write_bytes(data)
+            lock += [f"  fit{k}@s{n}:", f"    cmd: cp {read} {out}", "    deps:"]
+            lock += [f"    - path: {read}", "      hash: md5", f"      md5: {md5}"]
+            lock += [f"      size: {len(data)}", "    outs:", f"    - path: {out}"]
+            lock += ["      hash: md5", f"      md5: {md5}", f"      size: {len(data)}"]
     (folder / "dvc.lock").write_text("\n".join(lock) + "\n")
-    _dvc_stages(folder, stages)
+    _dvc_stages(folder, [f"s{n}" for n in range(subjects)], steps)
 
 
-def _dvc_stages(folder: Path, names: list[str]) -> None:
-    (folder / "dvc.yaml").write_text(
-        f"stages:\n  fit:\n    foreach: {json.dumps(names)}\n    do:\n"
-        "      cmd: cp raw/${item} out/${item}\n      deps: ['raw/${item}']\n"
-        "      outs: ['out/${item}']\n"
-    )
+def _dvc_input(step: int) -> str:
+    return "raw" if step == 0 else f"out{step - 1}"
+
+
+def _dvc_stages(folder: Path, names: list[str], steps: int = 1) -> None:
+    text = "stages:\n"
+    for k in range(steps):
+        text += (
+            f"  fit{k}:\n    foreach: {json.dumps(names)}\n    do:\n"
+            f"      cmd: cp {_dvc_input(k)}/${{item}} out{k}/${{item}}\n"
+            f"      deps: ['{_dvc_input(k)}/${{item}}']\n      outs: ['out{k}/${{item}}']\n"
+        )
+    (folder / "dvc.yaml").write_text(text)
+
+
+def dvc_plan(folder: Path, sizes: tuple[int, ...] = (30, 60, 120)) -> None:
+    """What DVC takes to say what is stale, nine stages per subject, at sizes that it can do."""
+    last = (0, 0.0)
+    for count in sizes:
+        place = folder / f"dvcplan{count}"
+        if not place.is_dir():
+            dvc_workspace(place, count, 9)
+        words = f"DVC, {count} subjects ({9 * count} units), one stage each: status"
+        wall = show(words, place, "-m", "dvc", "status", "-q", repeats=1)
+        if last[0]:
+            more = (wall - last[1]) / (9 * (count - last[0]))
+            print(
+                f"  {1000 * more:.2f} ms per unit more: 90,000 units would take "
+                f"{(more * (90_000 - 9 * count) + wall) / 60:.0f} min if it went on like that"
+            )
+        last = (count, wall)
 
 
 def dvc_adding(folder: Path, few: int, many: int) -> None:
@@ -210,6 +253,7 @@ def main() -> None:
             show(f"{words}: plan", large, *HEADWORKS, "plan")
         if arguments.dvc:
             dvc_adding(folder, 10, arguments.dvc)
+            dvc_plan(folder)
 
 
 if __name__ == "__main__":

@@ -185,10 +185,11 @@ def audit_text(tree: dict[str, Any]) -> list[str]:
 
 def _node_text(node: dict[str, Any], indent: str, lines: list[str]) -> None:
     if "files" in node:
+        captured = node.get("seed") is None and node.get("missing") is None
         about = ", ".join(
-            f"{name} {node[name]}"
+            f"{name} {'not recorded' if node.get(name) is None else node[name]}"
             for name in ("seed", "consent", "licence", "missing")
-            if node.get(name) is not None
+            if node.get(name) is not None or (captured and name in ("consent", "licence"))
         )
         lines.append(f"{indent}raw {node['subject']} ({node['kind']})  {node['oid']}  {about}")
         if node.get("who"):

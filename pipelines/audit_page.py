@@ -124,7 +124,9 @@ def _subtitle(node: dict[str, Any]) -> str:
         return str(node.get("kind") or node.get("missing") or "")[:30]
     backend = (node.get("chosen") or {}).get("backend")
     return " ".join(
-        filter(None, [backend, f"{node['seconds']} s", (node.get("out_oid") or "")[:8]])
+        filter(
+            None, [backend, f"{float(node['seconds'] or 0):.1f} s", (node.get("out_oid") or "")[:8]]
+        )
     )
 
 

@@ -117,6 +117,22 @@ def test_a_cluster_gives_the_same_bytes_and_survives_the_loss_of_a_worker(
 
 
 @pytest.mark.slow
+def test_prefect_supervises_what_a_cluster_computes(
+    cluster: Cluster, toys: Toys, clean: dict[str, bytes]
+) -> None:
+    toys.add("x", b"flaky", suffix=".mp4")
+    cluster.worker()
+    summary = toys.run(cluster=cluster.address, orchestrator="prefect", jobs=0)
+    assert summary.exit_code == 0, toys.statuses(summary)
+    assert summary.notes == [], "Prefect was there to the end"
+    assert toys.computed().count("read x") == 2
+    published = toys.published()
+    for name, data in clean.items():
+        if not name.startswith("report/") and not name.endswith("_index.json"):
+            assert published[name] == data, name
+
+
+@pytest.mark.slow
 def test_a_stage_goes_where_its_resources_are(cluster: Cluster, toys: Toys) -> None:
     import toystages
 

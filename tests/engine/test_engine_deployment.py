@@ -149,7 +149,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}/api"
     try:
-        until = time.monotonic() + 180
+        until = time.monotonic() + 420
         while not answers(url) and time.monotonic() < until:
             time.sleep(0.3)
         yield url
@@ -193,7 +193,7 @@ def test_a_deployment_runs_a_workspace_to_its_end_and_shows_tables_and_pictures(
             cwd=FOLDER / "prefect",
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=420,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -209,7 +209,7 @@ def test_a_deployment_runs_a_workspace_to_its_end_and_shows_tables_and_pictures(
     assert {d["name"] for d in ask(server, "deployments")} == {"nightly", "nightly-kubernetes"}
     prefect("deployment", "run", "headworks/nightly")
     prefect("worker", "start", "--pool", "heads", "--run-once")
-    until = time.monotonic() + 200
+    until = time.monotonic() + 420
     while time.monotonic() < until:
         runs = {run["name"]: run for run in ask(server, "flow_runs")}
         if len(runs) == 2 and {r["state_type"] for r in runs.values()} == {"COMPLETED"}:
