@@ -113,11 +113,11 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Holes that do not reach the frame's border are the person's."""
+    """Holes are the person's, also those open at the bottom, where the person goes on."""
     import cv2
 
     _, labels = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    border = np.unique(np.concatenate([labels[0], labels[:, 0], labels[:, -1]]))
     return mask | ~np.isin(labels, border)
 
 
