@@ -29,6 +29,9 @@ MORE = {
     "directions": "driving.md",
     "gaussian_avatars": "baselines.md",
     "flash_avatar": "baselines.md",
+    "evaluate": "report.md",
+    "reenact": "report.md",
+    "report": "report.md",
 }
 """Stages with a page of their own by hand."""
 NAV: list[Any] = [
@@ -40,7 +43,7 @@ NAV: list[Any] = [
         ]
     },
     {"Methods": ["gasp.md", "baselines.md", "rasteriser.md"]},
-    {"Using avatars": ["driving.md", "exports.md", "web_avatar.md", "viewer.md"]},
+    {"Using avatars": ["driving.md", "exports.md", "web_avatar.md", "viewer.md", "report.md"]},
     {"Engine": ["engine.md", "cli.md", "deployment.md", "consent.md", "marking.md"]},
     {"Extend it": ["extend.md"]},
     {"Limits": ["limits.md"]},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headworks.errors import ArtifactError, CaptureError
+from pipelines.stamp_jpeg import read_comments, write_comments
 
 PREFIX = "headworks."
 Stamp = Mapping[str, str]
@@ -24,7 +25,7 @@ _MAX_HEADER = 100 << 20
 
 
 def stamp_file(path: Path, stamp: Stamp) -> bool:
-    """Write a stamp into a PNG, MP4, MOV, PLY, GLB or safetensors file, in place.
+    """Write a stamp into a PNG, JPEG, MP4, MOV, PLY, GLB or safetensors file, in place.
 
     Args:
         path: the file, not part of an artifact any more. stamp: what to write.
@@ -37,6 +38,7 @@ def stamp_file(path: Path, stamp: Stamp) -> bool:
     """
     writers = {
         ".png": _stamp_png,
+        ".jpg": _stamp_jpeg,
         ".safetensors": _stamp_safetensors,
         ".mp4": _stamp_video,
         ".mov": _stamp_video,
@@ -59,6 +61,7 @@ def read_stamp(path: Path) -> dict[str, str]:
         else:
             readers = {
                 ".png": _png_text,
+                ".jpg": read_comments,
                 ".safetensors": _safetensors_metadata,
                 ".mp4": _video_metadata,
                 ".mov": _video_metadata,
@@ -117,6 +120,10 @@ def _stamp_png(path: Path, fields: Mapping[str, str]) -> None:
         for kind, body in [*chunks[:1], *new, *chunks[1:]]:
             check = zlib.crc32(kind + body)
             handle.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check))
+
+
+def _stamp_jpeg(path: Path, fields: Mapping[str, str]) -> None:
+    write_comments(path, PREFIX, fields)
 
 
 # safetensors: `__metadata__` of its header

@@ -28,7 +28,7 @@ class SubjectReport:
         name: of the subject. folder: its evaluate artifact. setting, kind: from the capture.
         methods: the avatar's method first. protocol: full name of the leading protocol.
         means: one row per method, metric, scope, protocol (`subject_means`). rows: metrics.parquet.
-        overlay: video of the tracked mesh over the pictures, if any.
+        overlays: "matting", "landmarks", "tracking" -> film of what the stage found, if any.
         pictures: role -> entries of pictures.json, in order. curves: method -> training curves.
         facts: label -> text, for the table of preparations. missing: metrics without any value.
         frames: pictures measured.
@@ -47,7 +47,7 @@ class SubjectReport:
     facts: dict[str, str]
     missing: list[dict[str, Any]]
     frames: int
-    overlay: Path | None = None
+    overlays: dict[str, Path] = field(default_factory=dict)
     values: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -108,7 +108,7 @@ def _read(name: str, folders: dict[str, Path]) -> SubjectReport:
         facts=_facts(folders, capture, meta),
         missing=meta["missing"],
         frames=meta["frames"],
-        overlay=_overlay(folders),
+        overlays=_overlays(folders),
         values=_values(means, protocols[0]),
     )
 
@@ -123,9 +123,14 @@ def _curves(folders: dict[str, Path], lead: str) -> dict[str, pl.DataFrame]:
     return found
 
 
-def _overlay(folders: dict[str, Path]) -> Path | None:
-    file = Path(folders["tracking"]) / "overlay.mp4" if "tracking" in folders else None
-    return file if file is not None and file.is_file() else None
+def _overlays(folders: dict[str, Path]) -> dict[str, Path]:
+    """Films that the stages made of what they found."""
+    found = {}
+    for role in ("matting", "landmarks", "tracking"):
+        path = Path(folders[role]) / "overlay.mp4" if role in folders else None
+        if path is not None and path.is_file():
+            found[role] = path
+    return found
 
 
 def _values(means: pl.DataFrame, protocol: str) -> dict[str, dict[str, float]]:

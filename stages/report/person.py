@@ -15,6 +15,16 @@ from stages.report.leaderboard import COLUMNS, PROTOCOL_TEXT, arrow
 from stages.report.reenacted import Strip
 from stages.report.sizes import Item, Placed
 
+OVERLAYS = {
+    "matting": ("Matte", "What the mattes keep of the pictures."),
+    "landmarks": ("Landmarks", "The points that were found, over the pictures."),
+    "tracking": (
+        "Tracking",
+        "The mesh over the pictures; landmarks found (green) and the mesh's (white), gaze, weight "
+        "and flags.",
+    ),
+}
+"""Title and caption of the stages' films."""
 Shown = dict[str, Any]
 """An entry of pictures.json with `src`, `width` and `height` as they lie beside the page."""
 
@@ -62,7 +72,7 @@ class PersonPage:
     gain: float | None
     plots: list[tuple[str, str]]
     missing: list[str]
-    overlay: str | None
+    overlays: list[tuple[str, str, str]]
     strip: Strip | None
 
     @property
@@ -85,8 +95,8 @@ def items_of(anchor: str, subject: SubjectReport) -> list[Item]:
         for entries in subject.pictures.values()
         for entry in entries
     ]
-    if subject.overlay is not None:
-        items.append(Item(subject.overlay, f"pictures/{anchor}/tracking.mp4"))
+    for role, film in subject.overlays.items():
+        items.append(Item(film, f"pictures/{anchor}/{role}.mp4"))
     return items
 
 
@@ -127,7 +137,7 @@ def person_page(
         for name, text, _ in COLUMNS
         if any(name in values for values in subject.values.values())
     ]
-    film = placed.get(f"pictures/{anchor}/tracking.mp4")
+    films = {role: placed.get(f"pictures/{anchor}/{role}.mp4") for role in subject.overlays}
     return PersonPage(
         anchor=anchor,
         file=f"{anchor}.html",
@@ -142,7 +152,7 @@ def person_page(
         gain=_gain(subject),
         plots=drawn,
         missing=_missing(subject),
-        overlay=film.src if film else None,
+        overlays=[(*OVERLAYS[role], film.src) for role, film in films.items() if film],
         strip=strip,
     )
 

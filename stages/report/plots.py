@@ -115,7 +115,7 @@ def plot_curves(subject: SubjectReport, path: Path) -> bool:
                     **few,
                 )
                 if method == lead:
-                    _stage_mark(axes, offset, stage, bool(number))
+                    _stage_mark(axes, offset, stage, number)
                 offset = steps[-1] + 1
         axes.set_xlim(left=0)
         axes.set_xlabel("step")
@@ -126,12 +126,12 @@ def plot_curves(subject: SubjectReport, path: Path) -> bool:
     return True
 
 
-def _stage_mark(axes: Axes, offset: int, stage: str, line: bool) -> None:
-    """Where a stage of the leading method begins, and its name."""
-    if line:
+def _stage_mark(axes: Axes, offset: int, stage: str, number: int) -> None:
+    """Where a stage of the leading method begins, and its name, each a line below the last."""
+    if number:
         axes.axvline(offset, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.annotate(
-        stage, (offset, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
+        stage, (offset, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2 - 10 * number),
         textcoords="offset points", va="top", color=MUTED,
     )  # fmt: skip
 

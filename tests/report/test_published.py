@@ -7,9 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from headworks.errors import ArtifactError
 from pipelines.energy import EnergyMeter
+from pipelines.stamp import read_stamp, stamp_file
 from stages.report.changes import changed_numbers, changes_html
 from stages.report.costs import Cost, costs_html, energy
 from stages.report.lineage import Node, drawn_edges, layers, lineage_html
@@ -106,3 +110,22 @@ def test_changes_name_people_numbers_and_causes() -> None:
     assert "first one" in changes_html(None, {})
     nothing = {"since": "", "added": [], "removed": [], "numbers": [], "causes": []}
     assert "Nothing that a number" in changes_html(nothing, {})
+
+
+def test_jpeg_pictures_carry_a_stamp_and_stay_the_same_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    Image.fromarray(picture).save(path, quality=90)
+    plain = np.asarray(Image.open(path))
+    assert read_stamp(path) == {}
+    assert stamp_file(path, {"digest": "abc.dir", "stage": "report"})
+    assert read_stamp(path) == {"digest": "abc.dir", "stage": "report"}
+    size = path.stat().st_size
+    stamp_file(path, {"digest": "def.dir", "stage": "report"})
+    assert read_stamp(path)["digest"] == "def.dir"
+    assert path.stat().st_size == size, "a stamp replaces the one before"
+    assert (np.asarray(Image.open(path)) == plain).all()
+    path.write_bytes(path.read_bytes()[:30])
+    assert read_stamp(path) == {}
+    with pytest.raises(ArtifactError, match="breaks off"):
+        stamp_file(path, {"digest": "x"})
