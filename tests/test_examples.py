@@ -44,6 +44,15 @@ def test_example_runs(name: str, tmp_path: Path) -> None:
         assert lines[1].count("'ok'") == 3
         assert lines[3].count("'ran'") == 0
         assert "raw data, licence CC0-1.0" in printed
+    if name.startswith("06"):
+        lines = dict(line.split(": ") for line in printed.splitlines())
+        assert lines["follows the protocol"] == "True"
+        empty, painted = (
+            float(lines[f"held out, {k}"][:4]) for k in ("empty page", "painted faces")
+        )
+        assert painted > empty + 3
+    if name.startswith("07"):
+        assert "the same model: True" in printed
     if name.startswith("05"):
         assert "'sharpness/astronaut': 'ran'" in printed
         assert "'blurred': True" in printed.splitlines()[-1]
