@@ -68,5 +68,5 @@ def gc(keep_days: float = 30.0, yes: bool = False, json: bool = False) -> int:
         say(f"{len(found.results)} results of earlier recipes would be computed again when wanted")
     if found.young:
         say(f"{found.young} objects are younger than a day and stay for now")
-    say("next: headworks status" if yes else "next: headworks gc --yes")
+    say("next: headworks gc --yes" if found.objects and not yes else "next: headworks status")
     return 0
