@@ -47,8 +47,9 @@ def _versions() -> list[Check]:
         else:
             found.append(("ok", name, metadata.version(name)))
     fastapi = _version("fastapi")
-    if fastapi is not None and fastapi >= (0, 155):
-        text = f"{metadata.version('fastapi')} breaks Prefect; type: pip install 'fastapi<0.155'"
+    if fastapi is not None and fastapi >= (0, 151):
+        # From 0.151 on `prefect deploy` is refused by its own server, from 0.155 on every flow is.
+        text = f"{metadata.version('fastapi')} breaks Prefect; type: pip install 'fastapi<0.151'"
         found.append(("fail", "fastapi", text))
     elif fastapi is not None:
         found.append(("ok", "fastapi", f"{metadata.version('fastapi')}, within the pin"))
