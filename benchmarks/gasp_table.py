@@ -9,7 +9,7 @@ from typing import Any
 
 from gasp_cells import Fit, Name, Prior, Study, prior_file, result_file
 from gasp_page import write_page
-from gasp_people import SETTINGS, Setting
+from gasp_people import GROUPS, SETTINGS, Setting
 
 from headworks.avatars.gasp.study import FILE, SCHEMA
 from headworks.metrics.aggregate import Comparison, bootstrap_interval, paired_bootstrap
@@ -156,7 +156,7 @@ def pictures(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
                 "variant": cell.variant,
                 "prior": cell.prior.name if cell.prior else None,
                 "file": r["picture"],
-                "groups": list(r["scores"]),
+                "groups": [g for g in ("train", *GROUPS) if g in r["scores"]],
                 "psnr": {group: s["psnr_full"] for group, s in r["scores"].items()},
                 "flip": {group: s["flip_full"] for group, s in r["scores"].items()},
             }
@@ -167,16 +167,19 @@ def pictures(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 def compare(
     bar: Bar, subjects: list[Name], found: dict[str, dict[str, Any]]
 ) -> tuple[Comparison, int] | None:
-    """Paired difference over the people for whom both cells are done."""
+    """Paired difference over the people for whom both cells are done.
+
+    Groups of views that a capture has not (NeRSemble shows nobody from behind) do not count.
+    """
     pairs = []
     for subject in subjects:
-        cells = [Fit(subject, bar.setting, *side).name for side in (bar.better, bar.worse)]
-        done = all(name in found for name in cells)
-        if done and all(g in found[name]["scores"] for name in cells for g in bar.groups):
-            pairs.append([
-                sum(found[name]["scores"][g][bar.metric] for g in bar.groups) / len(bar.groups)
-                for name in cells
-            ])  # fmt: skip
+        names = [Fit(subject, bar.setting, *side).name for side in (bar.better, bar.worse)]
+        if any(name not in found for name in names):
+            continue
+        scores = [found[name]["scores"] for name in names]
+        groups = [g for g in bar.groups if all(g in s for s in scores)]
+        if groups:
+            pairs.append([sum(s[g][bar.metric] for g in groups) / len(groups) for s in scores])
     if not pairs:
         return None
     first, second = zip(*pairs, strict=True)

@@ -61,7 +61,7 @@ def test_a_participant_of_the_paper_has_another_frontal_camera() -> None:
 
 
 def test_people_without_a_group_of_views_do_not_enter_its_comparison() -> None:
-    bar = Bar("x", "-", "photo", ("back",), ("a", None), ("b", None), 0)
+    bar = Bar("x", "-", "photo", ("side", "back"), ("a", None), ("b", None), 0)
     there = {"back": {"psnr_full": 3.0}}
     found = {
         Fit("p", "photo", "a", None).name: {"scores": there},
@@ -187,6 +187,7 @@ def test_the_same_command_runs_on_a_workspace(workspace: Path, tmp_path: Path, c
     means = {line["what"]: line.get("mean") for line in facts["lines"]}
     assert means["rig: against GaussianAvatars"] is not None
     assert means["photo, back of the head: FLIP below a textured mesh's"] is None, "not seen there"
+    assert means["photo: with stage 1, unseen views"] is not None, "of the extreme views alone"
     assert {t["family"] for t in facts["trends"]} == {"people", "UV"}
     assert all((tmp_path / "out" / p["file"]).is_file() for p in facts["pictures"])
     result = read_study(tmp_path / "out")
