@@ -97,6 +97,20 @@ def test_the_watermark_outlives_encoding_again(tmp_path: Path) -> None:
     assert found(again)
 
 
+@pytest.mark.parametrize("crf", [23, 26])
+def test_moving_texture_keeps_the_watermark(tmp_path: Path, crf: int) -> None:
+    texture = skimage.data.astronaut()[::2, ::2]
+    moving = marked([np.roll(texture, (k // 2, k), (0, 1)) for k in range(6)])
+    write_mp4(tmp_path / "a.mp4", moving, 25.0, crf=crf)
+    assert found(frames_of(tmp_path / "a.mp4"))
+
+
+def test_a_film_of_one_picture_raises_no_more_alarms_than_the_picture() -> None:
+    picture = portrait()
+    for key in ("a", "b", "c"):
+        assert np.allclose(statistics([picture], key), statistics([picture] * 5, key))
+
+
 def test_pictures_without_a_mark_have_none() -> None:
     picture, rng = portrait(), np.random.default_rng(3)
     noise = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
