@@ -99,7 +99,10 @@ def _gsplat_peer(*inputs: Any, backend: str) -> tuple[torch.Tensor, torch.Tensor
 
 
 def step(scene: Scene, size: tuple[int, int], noise: torch.Tensor, backend: str) -> list[float]:
-    """Seconds of one forward pass and of forward and backward: wall, then of all threads' CPU."""
+    """Seconds of one forward pass and of forward and backward: wall, then of all threads' CPU.
+
+    The copies that collect gradients are made before: a training step has its parameters.
+    """
     leaves = scene.leaves()
     function = _gsplat_peer if backend == "gsplat" else rasterization
     start, cpu = time.perf_counter(), time.process_time()

@@ -40,21 +40,21 @@ def check_inputs(
     }  # fmt: skip
     if backgrounds is not None:
         tensors["backgrounds"] = backgrounds
+    device = getattr(means, "device", None)
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"{name} must be a floating-point tensor, got {kind}")
-        if tensor.device != means.device:
-            raise ValueError(f"{name} is on {tensor.device}, means on {means.device}")
+        if tensor.device != device:
+            raise ValueError(f"{name} is on {tensor.device}, means on {device}")
     n, c, d = len(means), len(viewmats), colors.shape[-1] if colors.ndim else 0
-    expected = {
-        "means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,),
-        "viewmats": (c, 4, 4), "Ks": (c, 3, 3),
-        "colors": (n, d) if colors.ndim == 2 else (c, n, d), "backgrounds": (c, d),
-    }  # fmt: skip
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != expected[name]:
-            raise ValueError(f"{name} must be {list(expected[name])}, got {list(tensor.shape)}")
+    expected = (
+        (n, 3), (n, 4), (n, 3), (n,), (n, d) if colors.ndim == 2 else (c, n, d), (c, 4, 4),
+        (c, 3, 3), (c, d),
+    )  # fmt: skip
+    for (name, tensor), shape in zip(tensors.items(), expected):
+        if tensor.shape != shape:
+            raise ValueError(f"{name} must be {list(shape)}, got {list(tensor.shape)}")
     if d < 1 or c < 1:
         raise ValueError(f"need at least one channel and one camera, got {d} and {c}")
     for name in ("colors", "viewmats", "Ks", "backgrounds"):
@@ -95,11 +95,10 @@ def check_finite(name: str, tensor: Tensor) -> None:
     Raises:
         ValueError: with the first index of such a value.
     """
-    with torch.no_grad():
-        # one cheap pass: the sum is finite unless a value is not (or the values are absurd)
-        if math.isfinite(float(tensor.sum())):
-            return
-        bad = ~torch.isfinite(tensor)
-        if bad.any():
-            index = [int(k) for k in bad.nonzero()[0]]
-            raise ValueError(f"{name}{index} is not finite")
+    # one cheap pass: the sum is finite unless a value is not (or the values are absurd)
+    if math.isfinite(tensor.detach().sum().item()):
+        return
+    bad = ~torch.isfinite(tensor)
+    if bad.any():
+        index = [int(k) for k in bad.nonzero()[0]]
+        raise ValueError(f"{name}{index} is not finite")

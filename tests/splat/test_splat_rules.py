@@ -243,6 +243,49 @@ def test_forked_worker_renders():
     assert done.returncode == 0
 
 
+def test_threads_that_share_one_core_finish_with_the_same_bits():
+    """A helper that gets no core of its own comes late, or not: nobody may wait for it."""
+    code = (
+        "import os, sys, numba, torch\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from headworks.splat.cpu import autograd\n"
+        "from tests.splat_scenes import PARTS, head, run\n"
+        "autograd.GRAIN = 100\n"
+        "autograd.threads.n_threads = lambda: 1\n"
+        "alone = run(head(2000, 96), 96, 96, torch.float32)\n"
+        "autograd.threads.n_threads = lambda: 3\n"
+        "for _ in range(20):\n"
+        "    shared = run(head(2000, 96), 96, 96, torch.float32)\n"
+        "    assert torch.equal(shared.image, alone.image)\n"
+        "    for name in PARTS:\n"
+        "        assert torch.equal(shared.gradients[name], alone.gradients[name]), name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, env=os.environ, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("simd", ["explicit", "auto"])
+def test_late_helper_touches_nothing(simd, monkeypatch):
+    """Called after all parts were done, kernels leave every array as it is."""
+    monkeypatch.setenv("HEADWORKS_SIMD", simd)
+    late = []
+
+    def alone_then_late(kernel, threads, *args):
+        kernel(0, threads, *args)
+        before = [a.copy() for a in args if isinstance(a, np.ndarray)]
+        kernel(1, threads, *args)
+        after = [a for a in args if isinstance(a, np.ndarray)]
+        late.append(kernel.py_func.__name__)
+        for a, b in zip(after, before):
+            if a.dtype != np.int64:  # the counters of the gate go on
+                assert np.array_equal(a, b, equal_nan=True), kernel.py_func.__name__
+
+    monkeypatch.setattr(autograd.threads, "share", alone_then_late)
+    monkeypatch.setattr(autograd, "_share", lambda n: 2)
+    run(head(500, 48), 48, 40, torch.float32)
+    assert late == ["prepare", "forward", "backward", "project_backward"]
+
+
 def test_gaussian_at_a_mesh_vertex_lands_on_the_mesh_pixel():
     camera = Camera(
         look_at(np.array([0.1, 0.2, 0.7]), np.array([0.0, 0.02, 0.0])),

@@ -24,7 +24,7 @@ from headworks.splat.cpu.bins import PADDING
 from headworks.splat.cpu.gate import gate
 from headworks.splat.cpu.rules import ABSOLUTE, CHUNK, COLORED, GEOMETRIC, GEOMETRY, SHAPED, VIEWED
 from headworks.splat.cpu.simd import LANES
-from headworks.splat.cpu.workspace import borrowed
+from headworks.splat.cpu.workspace import Borrowed
 
 CHANNELS = (3, 4, 8, 16, 32)  # compiled variants; others are padded with zeros
 GRAIN = 2048  # Gaussians that are worth waking a thread
@@ -214,7 +214,7 @@ class Blend(torch.autograd.Function):
         image = np.empty((1, view.height, view.width, used), np.float32)
         alphas = np.empty((1, view.height, view.width, 1), np.float32)
         kernels = _kernels().blending
-        with borrowed(count, kernels.scratch_size(D)) as scratch:
+        with Borrowed(count, kernels.scratch_size(D)) as scratch:
             threads.share(
                 kernels.forward, count, scratch, gate(2), *lists, frame.filled, frame.tile_order,
                 frame.offsets, frame.records, padded, np.float32(view.max_alpha), STEP, image[0],
@@ -258,8 +258,8 @@ class Blend(torch.autograd.Function):
             wanted, magnitudes = wanted | ABSOLUTE, ctx.absgrad
         kernels = _kernels().blending
         with (
-            borrowed(entries, kernels.row_size(D)) as rows,
-            borrowed(count, kernels.scratch_size(D)) as scratch,
+            Borrowed(entries, kernels.row_size(D)) as rows,
+            Borrowed(count, kernels.scratch_size(D)) as scratch,
         ):
             threads.share(
                 kernels.backward, count, scratch, gate(2), tile_order, ctx.tiles_x, *lists, records,

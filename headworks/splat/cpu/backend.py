@@ -70,7 +70,9 @@ def rasterization(
         alpha = chunks[0][1]
         image = torch.cat([chunk[0] for chunk in chunks], -1) if len(chunks) > 1 else chunks[0][0]
         background = None if backgrounds is None else backgrounds[k].float()
-        images.append(modes.finish(image, alpha, background, render_mode))
+        if deep or background is not None:
+            image = modes.finish(image, alpha, background, render_mode)
+        images.append(image)
         alphas.append(alpha)
     meta = {
         "means2d": means2d, "conics": conics, "opacities": opacities2d, "depths": depths,

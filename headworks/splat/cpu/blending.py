@@ -27,6 +27,7 @@ from headworks.splat.cpu.simd import (
     accumulate,
     add,
     exp2,
+    exp2_of4,
     fma,
     fnma,
     greater,
@@ -51,23 +52,53 @@ from headworks.splat.cpu.simd_rows import (
 )
 
 BLOCK = 32  # hits whose weights stay in the first-level cache
+GROUP = 16  # hits whose alphas are made before they are blended
 MAGNITUDES, COLORS = 24, 32  # bytes: in a row of sums 6 moments, two magnitudes, colours
 SOME = 4  # channels that are accumulated in registers
 table4, table8, table16 = table(4), table(8), table(16)
 
 
 @kernel(STRICT)
-def _weight(q, t, most):
-    """The rules for one Gaussian: exp2(q), alpha, weight of its colour, transmittance behind."""
-    e = exp2(q)
-    a = select(greater_equal(q, splat(MIN_LOG2_ALPHA)), low(e, most), splat(F0))
-    w = mul(a, t)
-    after = sub(t, w)
-    return e, a, select(greater(after, splat(STOP)), w, splat(F0)), after
+def _unclamped(q, e):
+    """Alpha before its clamp, nothing below the least alpha."""
+    return select(greater_equal(q, splat(MIN_LOG2_ALPHA)), e, splat(F0))
 
 
 @kernel(STRICT)
-def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
+def _one(picked, squares, hits, h):
+    """log2 alpha of hit h."""
+    return log2_alpha(picked, squares, hits, h, read_index(hits + POSITION + 4 * h))
+
+
+@kernel(STRICT)
+def _alphas(picked, squares, hits, start, n, alphas):
+    """`_unclamped` alpha of n hits, four at a time: nothing here waits for the hit before."""
+    whole = n & -4
+    for b in range(0, whole, 4):
+        h, at = start + b, alphas + b * VEC
+        q0, q1 = _one(picked, squares, hits, h), _one(picked, squares, hits, h + 1)
+        q2, q3 = _one(picked, squares, hits, h + 2), _one(picked, squares, hits, h + 3)
+        e0, e1, e2, e3 = exp2_of4(q0, q1, q2, q3)
+        store(at, _unclamped(q0, e0))
+        store(at + VEC, _unclamped(q1, e1))
+        store(at + 2 * VEC, _unclamped(q2, e2))
+        store(at + 3 * VEC, _unclamped(q3, e3))
+    for b in range(whole, n):
+        q = _one(picked, squares, hits, start + b)
+        store(alphas + b * VEC, _unclamped(q, exp2(q)))
+
+
+@kernel(STRICT)
+def _weight(e, t, most):
+    """The rules for one Gaussian: alpha, weight of its colour, transmittance behind."""
+    a = low(e, most)
+    w = mul(a, t)
+    after = sub(t, w)
+    return a, select(greater(after, splat(STOP)), w, splat(F0)), after
+
+
+@kernel(STRICT)
+def blend_some(state, picked, squares, hits, m, colors, max_alpha, alphas, channels):
     """Blend the hits into one sub-tile, up to 4 channels; False when all pixels are finished."""
     D = len(channels)
     t, covered = load(state), load(state + (1 + D) * VEC)
@@ -75,17 +106,20 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
     if D > 3:
         c3 = load(state + 4 * VEC)
     stop, most = splat(STOP), splat(max_alpha)
-    for h in range(m):
-        k = read_index(hits + POSITION + 4 * h)
-        _, _, w, t = _weight(log2_alpha(picked, squares, hits, h, k), t, most)
-        covered = add(covered, w)
-        color = colors + 4 * D * read_index(picked + NUMBER + 4 * k)
-        c0 = fma(w, spread(color), c0)
-        c1 = fma(w, spread(color + 4), c1)
-        c2 = fma(w, spread(color + 8), c2)
-        if D > 3:
-            c3 = fma(w, spread(color + 12), c3)
-        if (h & 3) == 3 and not some(greater(t, stop)):
+    for start in range(0, m, GROUP):
+        n = min(GROUP, m - start)
+        _alphas(picked, squares, hits, start, n, alphas)
+        for b in range(n):
+            k = read_index(hits + POSITION + 4 * (start + b))
+            _, w, t = _weight(load(alphas + b * VEC), t, most)
+            covered = add(covered, w)
+            color = colors + 4 * D * read_index(picked + NUMBER + 4 * k)
+            c0 = fma(w, spread(color), c0)
+            c1 = fma(w, spread(color + 4), c1)
+            c2 = fma(w, spread(color + 8), c2)
+            if D > 3:
+                c3 = fma(w, spread(color + 12), c3)
+        if not some(greater(t, stop)):
             break
     store(state, t)
     store(state + (1 + D) * VEC, covered)
@@ -98,17 +132,16 @@ def blend_some(state, picked, squares, hits, m, colors, max_alpha, channels):
 
 
 @kernel(STRICT)
-def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, channels):
+def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, alphas, channels):
     """As `blend_some` for a multiple of 8 channels."""
     D = len(channels)
     t, covered = load(state), load(state + (1 + D) * VEC)
     stop, most = splat(STOP), splat(max_alpha)
     for start in range(0, m, BLOCK):
         n = min(BLOCK, m - start)
+        _alphas(picked, squares, hits, start, n, alphas)
         for b in range(n):
-            h = start + b
-            k = read_index(hits + POSITION + 4 * h)
-            _, _, w, t = _weight(log2_alpha(picked, squares, hits, h, k), t, most)
+            _, w, t = _weight(load(alphas + b * VEC), t, most)
             store(weights + b * VEC, w)
             covered = add(covered, w)
         for c in range(0, D, 8):
@@ -141,8 +174,8 @@ def blend_many(state, picked, squares, hits, m, colors, max_alpha, weights, chan
 
 @kernel(STRICT)
 def unblend(
-    state, picked, squares, hits, m, colors, max_alpha, dots, factors, weights, moments, gradients,
-    rows, wanted, channels,
+    state, picked, squares, hits, m, colors, max_alpha, alphas, dots, factors, weights, moments,
+    gradients, rows, wanted, channels,
 ):  # fmt: skip
     """Gradient of the blending of one sub-tile, front to back; adds to `rows`.
 
@@ -174,19 +207,20 @@ def unblend(
                     even, odd = fma(g4, spread(color + 16), even), fma(g5, spread(color + 20), odd)
                     even, odd = fma(g6, spread(color + 24), even), fma(g7, spread(color + 28), odd)
                     store(dots + b * VEC, add(even, odd))
-        for b in range(n):
-            h = start + b
-            k = read_index(hits + POSITION + 4 * h)
-            e, a, w, after = _weight(log2_alpha(picked, squares, hits, h, k), t, most)
-            if wide:
-                dot = load(dots + b * VEC)
-            else:
+        else:
+            g0, g1, g2 = load(state + 2 * VEC), load(state + 3 * VEC), load(state + 4 * VEC)
+            for b in range(n):
+                k = read_index(hits + POSITION + 4 * (start + b))
                 color = colors + 4 * D * read_index(picked + NUMBER + 4 * k)
-                dot = mul(load(state + 2 * VEC), spread(color))
-                dot = fma(load(state + 3 * VEC), spread(color + 4), dot)
-                dot = fma(load(state + 4 * VEC), spread(color + 8), dot)
+                dot = fma(g1, spread(color + 4), mul(g0, spread(color)))
+                dot = fma(g2, spread(color + 8), dot)
                 if D > 3:
                     dot = fma(load(state + 5 * VEC), spread(color + 12), dot)
+                store(dots + b * VEC, dot)
+        _alphas(picked, squares, hits, start, n, alphas)
+        for b in range(n):
+            e, dot = load(alphas + b * VEC), load(dots + b * VEC)
+            a, w, after = _weight(e, t, most)
             rest = fnma(w, dot, rest)
             # v = -e dL/dalpha where the pair is blended and its alpha is not clamped
             v = mul(e, sub(mul(rest, reciprocal(sub(one, a))), mul(t, dot)))

@@ -55,7 +55,7 @@ def scratch_size(channels):
     planes = (
         (GEOMETRY + 1 + PICKED) * PLANE
         + IN_ROW * HITS
-        + (CHUNK + 3 * BLOCK) * VEC
+        + (CHUNK + 4 * BLOCK) * VEC
         + PER_QUARTER * TABLE
     )
     states = SUBS * (2 + channels + max(channels, 4)) * VEC
@@ -94,7 +94,8 @@ def _walk(
     hits = squares + CHUNK * VEC
     dots = hits + IN_ROW * HITS
     factors, weights = dots + BLOCK * VEC, dots + 2 * BLOCK * VEC
-    moments = dots + 3 * BLOCK * VEC
+    alpha_values = dots + 3 * BLOCK * VEC
+    moments = alpha_values + BLOCK * VEC
     states = moments + PER_QUARTER * TABLE
     state_values = memory[(states - chunk) // 4 :]
     rows = states + SUBS * size
@@ -161,18 +162,20 @@ def _walk(
                     m, own, state = lengths[inner], hits + inner * HITS, states + n * size
                     if back:
                         alive[n] = unblend(
-                            state, picked, squares, own, m, colors_at, max_alpha, dots, factors,
-                            weights, moments + (n - quarter) * TABLE, state + (2 + D) * VEC, rows,
-                            wanted, channels,
+                            state, picked, squares, own, m, colors_at, max_alpha, alpha_values,
+                            dots, factors, weights, moments + (n - quarter) * TABLE,
+                            state + (2 + D) * VEC, rows, wanted, channels,
                         )  # fmt: skip
                     elif D <= SOME:
                         alive[n] = blend_some(
-                            state, picked, squares, own, m, colors_at, max_alpha, channels
-                        )
+                            state, picked, squares, own, m, colors_at, max_alpha, alpha_values,
+                            channels,
+                        )  # fmt: skip
                     else:
                         alive[n] = blend_many(
-                            state, picked, squares, own, m, colors_at, max_alpha, weights, channels
-                        )
+                            state, picked, squares, own, m, colors_at, max_alpha, weights,
+                            alpha_values, channels,
+                        )  # fmt: skip
                 if back:
                     middle = np.float32(QUARTER / 2)
                     add_rows(rows, picked, found, qx + middle, qy + middle, sums, channels)

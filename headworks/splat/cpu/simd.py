@@ -136,23 +136,40 @@ def _polynomial(builder, x, coefficients):
 
 def _emit_exp2(builder, q):
     """2^q for q <= 30; below -30 something small (AVX-512: 2^q itself)."""
+    return _emit_exp2_many(builder, [q])[0]
+
+
+def _emit_exp2_many(builder, vectors):
+    """As `_emit_exp2`, step by step for all: no step waits for the one before it."""
     everywhere = ir.Constant(_BITS, -1)
     if _AVX512:
         none, current = ir.Constant(_VEC, ir.Undefined), ir.Constant(_I32, 4)
-        whole = _call(
-            builder, "llvm.x86.avx512.mask.rndscale.ps.512", _VEC,
-            [q, ir.Constant(_I32, 8), none, everywhere, current],
-        )  # fmt: skip
-        p = _polynomial(builder, builder.fsub(q, whole), _EXP2)
-        return _call(
-            builder, "llvm.x86.avx512.mask.scalef.ps.512", _VEC,
-            [p, whole, none, everywhere, current],
-        )  # fmt: skip
-    q = _emit_max(builder, q, _constant(-30.0))
-    shifted = builder.fadd(q, _constant(_ROUND))
-    p = _polynomial(builder, builder.fsub(q, builder.fsub(shifted, _constant(_ROUND))), _EXP2)
-    whole = builder.shl(builder.bitcast(shifted, _INTS), _constant(23, _INTS))
-    return builder.bitcast(builder.add(builder.bitcast(p, _INTS), whole), _VEC)
+        whole = [
+            _call(
+                builder, "llvm.x86.avx512.mask.rndscale.ps.512", _VEC,
+                [q, ir.Constant(_I32, 8), none, everywhere, current],
+            )
+            for q in vectors
+        ]  # fmt: skip
+        f = [builder.fsub(q, w) for q, w in zip(vectors, whole)]
+        values = [_constant(_EXP2[-1])] * len(f)
+        for coefficient in reversed(_EXP2[:-1]):
+            values = [_emit_fma(builder, p, x, _constant(coefficient)) for p, x in zip(values, f)]
+        return [
+            _call(
+                builder, "llvm.x86.avx512.mask.scalef.ps.512", _VEC,
+                [p, w, none, everywhere, current],
+            )
+            for p, w in zip(values, whole)
+        ]  # fmt: skip
+    found = []
+    for q in vectors:
+        q = _emit_max(builder, q, _constant(-30.0))
+        shifted = builder.fadd(q, _constant(_ROUND))
+        p = _polynomial(builder, builder.fsub(q, builder.fsub(shifted, _constant(_ROUND))), _EXP2)
+        whole = builder.shl(builder.bitcast(shifted, _INTS), _constant(23, _INTS))
+        found.append(builder.bitcast(builder.add(builder.bitcast(p, _INTS), whole), _VEC))
+    return found
 
 
 def _emit_log2(builder, a):
@@ -276,6 +293,17 @@ first = _operation(mask, [types.intp], _emit_first)  # lanes below a number
 count = _operation(types.intp, [mask], _emit_count)
 some = _operation(types.boolean, [mask], _emit_any)
 select = _operation(vector, [mask, vector, vector], lambda b, m, x, y: b.select(m, x, y))
+
+
+@intrinsic
+def exp2_of4(typingctx, a, b, c, d):
+    """`exp2` of four vectors at once."""
+
+    def codegen(context, builder, signature, args):
+        values = _emit_exp2_many(builder, args)
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(vector, 4)(vector, vector, vector, vector), codegen
 
 
 @intrinsic

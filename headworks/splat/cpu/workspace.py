@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +20,32 @@ _free: list[NDArray[np.float32]] = []
 _lock = threading.Lock()
 
 
-@contextmanager
-def borrowed(*shape: int) -> Iterator[NDArray[np.float32]]:
+class Borrowed:
     """A float32 array on cache lines for the length of a `with` block.
 
     Args:
         shape: of the array. Values are finite, but otherwise whatever was there before.
     """
-    size = int(np.prod(shape))
-    with _lock:
-        fitting = [k for k, buffer in enumerate(_free) if len(buffer) >= size]
-        buffer = _free.pop(min(fitting, key=lambda k: len(_free[k]))) if fitting else None
-    if buffer is None:
-        raw = np.zeros(size + size // 4 + _LINE, np.float32)
-        buffer = raw[(-raw.ctypes.data % (4 * _LINE)) // 4 :]
-    try:
-        yield buffer[:size].reshape(shape)
-    finally:
+
+    def __init__(self, *shape: int) -> None:
+        self._shape = shape
+
+    def __enter__(self) -> NDArray[np.float32]:
+        size, found = math.prod(self._shape), None
         with _lock:
-            _free.append(buffer)
+            for k, buffer in enumerate(_free):  # the smallest that fits
+                if len(buffer) >= size:
+                    found = _free.pop(k)
+                    break
+        if found is None:
+            raw = np.zeros(size + size // 4 + _LINE, np.float32)
+            found = raw[(-raw.ctypes.data % (4 * _LINE)) // 4 :]
+        self._buffer = found
+        return found[:size].reshape(self._shape)
+
+    def __exit__(self, *error: object) -> None:
+        with _lock:
+            _free.append(self._buffer)
             _free.sort(key=len)
             del _free[:-KEEP]
 
