@@ -99,7 +99,6 @@ class KilledError(Exception):
 
 def test_a_killed_refinement_goes_on_to_the_same_result(tmp_path):
     head, tracking, rgb, alpha = filmed()
-    refined(head, tracking, rgb, alpha, passes=1)  # a process's first rendering rounds differently
     whole = refined(head, tracking, rgb, alpha, passes=4)
 
     class Fragile(Checkpoints):

@@ -22,7 +22,7 @@ LEAST_FRAMES = 5
 
 _NOSE, _FACE = np.arange(27, 36), np.r_[0:17, 27:36]
 _SLOW, _BLINK = 15, 13  # frames; blinks are shorter
-_WINK = 0.25  # by so much one eye may be further closed than the other
+_WINK = 2.0  # by this factor one eye may be further closed than the other
 _LEAST_WIDTH = 9.0  # pixels between the corners; smaller eyes show no lid
 # The patch: half its breadth, its height above and below the corners, in eye widths; its grid.
 _HALF, _ABOVE, _BELOW = 0.48, 0.46, 0.30
@@ -101,7 +101,7 @@ def _blinks(share: Array) -> Array:
     from scipy.ndimage import grey_opening
 
     other = share[:, ::-1]
-    both = np.where(np.isfinite(other), np.minimum(share, other + _WINK), share)
+    both = np.where(np.isfinite(other), np.minimum(share, _WINK * other), share)
     filled = np.nan_to_num(both)
     if len(filled) > _BLINK:
         filled = filled - grey_opening(filled, (_BLINK, 1), mode="nearest")
