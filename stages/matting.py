@@ -33,7 +33,7 @@ class MattingParams(Params):
         description="auto: exact where truth is known, given where the capture came with mattes; "
         "else, where weights are at hand, "
         "background_matting before known backgrounds, rvm for clips, rembg for photos; else "
-        "plate before known backgrounds, colour_key before a screen of one colour, else plain",
+        "colour_key before a screen of one colour, plate before known backgrounds, else plain",
     )
     weights: str = Field(
         "weights",

@@ -53,10 +53,10 @@ def choose_backend(
     if video:
         return rvm.NAME, f"no weights of rembg for single photos, and {video.name} is at hand"
     absent = "no weights of RobustVideoMatting or rembg"
-    if plates:
-        return plate_difference.NAME, f"{absent}, and clean backgrounds are at hand"
     if all(colour_key.screen_colour(frames) is not None for frames in sequences):
         return colour_key.NAME, f"{absent}, and the border is one saturated colour"
+    if plates:
+        return plate_difference.NAME, f"{absent}, and clean backgrounds are at hand"
     return plain.NAME, f"{absent}, and the border is not one saturated colour"
 
 

@@ -33,6 +33,8 @@ _CUT_SIDE = 256
 # person's colour that are background and person for sure.
 _LEVELS = (0.1, 0.9)
 _NOISE = 0.002
+# Square of the colour distance from which on person and background cannot be taken for each other.
+_DISTINCT = 0.05
 _NO_RECTANGLE = (0, 0, 0, 0)
 
 
@@ -188,4 +190,7 @@ def _soft(
     trust = length / (length + _NOISE)
     alpha = trust * along + (1 - trust) * edge
     alpha = np.where(mask, alpha, alpha * np.clip((distance - limits[0]) / limits[0], 0, 1))
-    return np.where(core, 1.0, np.where(near, alpha, 0.0)).astype(np.float32)
+    # Inside the silhouette the background is seen again between strands of hair, but not where the
+    # person's colours are like it.
+    gap = core & (distance < limits[0]) & (length > _DISTINCT)
+    return np.where(core & ~gap, 1.0, np.where(near, alpha, 0.0)).astype(np.float32)
