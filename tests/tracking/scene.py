@@ -41,9 +41,12 @@ def procedural_rig() -> LandmarkRig:
     return landmark_rig(procedural())
 
 
-def scene(frames: int = 40, noise_px: float = 0.0, seed: int = 0) -> Scene:
-    """A head that turns, speaks and blinks once."""
-    head, rig = procedural(), procedural_rig()
+def scene(
+    frames: int = 40, noise_px: float = 0.0, seed: int = 0, other: HeadModel | None = None
+) -> Scene:
+    """A head (the procedural one, or another) that turns, speaks and blinks once."""
+    head = other or procedural()
+    rig = procedural_rig() if other is None else landmark_rig(other)
     rng = np.random.default_rng(seed)
     time = np.arange(frames)
     turn = np.zeros((frames, 3))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from headworks.heads import load_head
 from headworks.tracking.contour import SLIDING
 from headworks.tracking.energy import State
 from headworks.tracking.landmark_fit import (
@@ -42,6 +44,17 @@ def test_pose_expression_and_focal_length_come_back_from_noisy_landmarks() -> No
     jaw = of.head.expression_index("jawOpen")
     assert np.corrcoef(state.expression[:, jaw], of.truth.expression[:, jaw])[0, 1] > 0.95
     assert np.abs(state.expression[:, jaw] - of.truth.expression[:, jaw]).mean() < 0.15
+
+
+def test_an_imported_head_is_tracked_as_the_procedural_one(shared: Path) -> None:
+    of = scene(20, noise_px=0.3, other=load_head(f"ict:{shared / 'data' / 'ict_facekit.npz'}"))
+    state = fitted(of, of.landmarks, 8)
+    assert landmark_errors(of.rig, of.problem, state, of.landmarks).mean() < 0.8
+    turned = [s.rotation @ s.rotation[0].T for s in (state, of.truth)]
+    assert turn_error(*turned).mean() < 1.5
+    for name in ("jawOpen", "eyeBlinkLeft"):
+        k = of.head.expression_index(name)
+        assert np.corrcoef(state.expression[:, k], of.truth.expression[:, k])[0, 1] > 0.9
 
 
 def test_smoothness_does_not_flatten_a_blink() -> None:

@@ -14,6 +14,7 @@ from headworks.artifacts import open_arrays, read_meta, read_table
 from headworks.heads.base import HeadPose
 from headworks.tracking import crops, rotations
 from headworks.tracking.overlay import Overlay, write_overlay
+from headworks.tracking.quality import rate
 from headworks.tracking.report import Tracked, measure
 from stages.contract import Context
 from stages.crops import CropsParams
@@ -159,3 +160,10 @@ def test_face_and_rest_are_cut_apart(tmp_path: Path) -> None:
     assert grey(rest)[y, x], "and is cut out of the rest"
     assert (rest[0, 0] == 0).all()
     assert (head.max(-1) > 0).mean() > 0.3
+
+
+def test_a_mesh_that_misses_the_landmarks_is_flagged_and_weighs_little() -> None:
+    error = np.array([[0.02], [0.12], [0.2]])
+    quality, flags = rate(np.ones((3, 1)), np.zeros((3, 1)), error, np.ones((3, 1), bool))
+    assert [row[0] for row in flags] == ["", "high_error", "high_error"]
+    np.testing.assert_allclose(quality.weight[:, 0], [1.0, 0.3, 0.1], atol=1e-9)
