@@ -73,12 +73,12 @@ def problem(scene: Scene, size: tuple[int, int]) -> dict[str, int]:
         entries.append(int(inputs[-1].offsets[-1]))
         return original(ctx, *inputs)
 
-    autograd.Blend.forward = staticmethod(look)  # type: ignore[method-assign, assignment]
+    autograd.Blend.forward = staticmethod(look)  # type: ignore[method-assign]
     try:
         with torch.no_grad():
             _, _, meta = rasterization(*scene, *size, backend="cpu")
     finally:
-        autograd.Blend.forward = staticmethod(original)  # type: ignore[method-assign, assignment]
+        autograd.Blend.forward = staticmethod(original)  # type: ignore[method-assign]
     radii = meta["radii"][0].numpy()
     depths = np.where((radii > 0).any(1), meta["depths"][0].numpy(), np.inf)
     visible = int(np.isfinite(depths).sum())
@@ -123,7 +123,7 @@ def kernel_time() -> Iterator[dict[str, float]]:
         share(kernel, *arguments)
         spent[STAGES[kernel.py_func.__name__]] += time.perf_counter() - start
 
-    autograd.threads.share = timed
+    autograd.threads.share = timed  # type: ignore[assignment]
     try:
         yield spent
     finally:
