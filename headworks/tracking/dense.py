@@ -91,7 +91,7 @@ def refine(
         )
         for _ in range(4):
             marks = landmark_observations(landmarks, rig.index(state), LANDMARK_SIGMA_IOD)
-            state = fit_chain(dense_problem, state, [*marks, dense])
+            state = fit_chain(dense_problem, state, [marks, dense])
         progress((turn + 1) / rounds, "pixels followed")
     return state
 

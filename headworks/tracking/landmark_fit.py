@@ -22,7 +22,6 @@ from headworks.tracking.energy import (
     project,
 )
 from headworks.tracking.landmark_sets import (
-    CONTOUR,
     EYE_CORNERS,
     OPENING_WEIGHTS,
     OPENINGS,
@@ -35,9 +34,6 @@ Array = NDArray[np.float64]
 
 LANDMARK_SIGMA_IOD = 0.02
 """Standard deviation of a detected landmark, in interocular distances."""
-
-ALONG_JAW = 0.5
-"""Share of a jaw landmark's weight that holds it along the jaw line, too."""
 
 _LEAST_MOTION_M = 0.0006
 # Not seen by landmarks, or seen only with another shape (mouthClose corrects jawOpen).
@@ -149,33 +145,19 @@ def face_scale(landmarks: Array) -> Array:
     return np.maximum(interocular(landmarks), 0.8 * vertical)
 
 
-def landmark_observations(
-    landmarks: Array, index: NDArray[np.int64], scale: float
-) -> list[Observations]:
-    """Landmarks as observations; those of the jaw line mostly across it, not along.
+def landmark_observations(landmarks: Array, index: NDArray[np.int64], scale: float) -> Observations:
+    """Landmarks as observations.
 
     Args:
         landmarks: [T, 68, 3] pixels and confidence, NaN where not found. index: [T, 68].
         scale: sigma in interocular distances.
     """
     found = np.asarray(np.isfinite(landmarks).all(-1))
-    trust = np.where(found, np.nan_to_num(landmarks[..., 2]) ** 2, 0)
+    weight = np.where(found, landmark_weights() * np.nan_to_num(landmarks[..., 2]) ** 2, 0)
     sigma = np.where(found.any(1), np.nan_to_num(face_scale(landmarks), nan=1.0) * scale, 1.0)
-    sigma = np.maximum(sigma, 1e-3)
-    points = landmarks[..., :2]
-    # Where along the jaw line a point belongs, a detector and a model settle each for itself.
-    line = np.nan_to_num(np.gradient(points[:, CONTOUR], axis=1))
-    normal = np.stack([-line[..., 1], line[..., 0]], -1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
-    weight = landmark_weights()
-    across = weight[CONTOUR] * (1 - ALONG_JAW)
-    weight[CONTOUR] *= ALONG_JAW
-    return [
-        Observations(index, points, weight * trust, sigma, OPENINGS, OPENING_WEIGHTS),
-        Observations(
-            index[:, CONTOUR], points[:, CONTOUR], across * trust[:, CONTOUR], sigma, normal=normal
-        ),
-    ]
+    return Observations(
+        index, landmarks[..., :2], weight, np.maximum(sigma, 1e-3), OPENINGS, OPENING_WEIGHTS
+    )
 
 
 def initial_pose(
@@ -295,7 +277,7 @@ def fit_shape(
         state = fit_shared(
             stiff if early else problem,
             state,
-            [*seen, *further],
+            [seen, *further],
             1e-2 if early else 1e-3,
             not early,
         )
@@ -345,7 +327,7 @@ def more_steps(
     """Gauss-Newton steps of all frames; arguments as for `fit_frames`."""
     for _ in range(steps):
         seen = landmark_observations(landmarks, rig.index(state), LANDMARK_SIGMA_IOD)
-        state = fit_chain(problem, state, seen, damping)
+        state = fit_chain(problem, state, [seen], damping)
     return state
 
 

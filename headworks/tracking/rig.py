@@ -94,16 +94,18 @@ class RigFit:
             lens = self.view.lens(c)
             own = lens.state(state)
             centred = self.view.centred(c, self.view.landmarks[:, c, :, :2])[at]
-            groups = landmark_observations(
+            seen = landmark_observations(
                 np.concatenate([centred, marks[..., 2:]], -1), self.rig.index(own), 1.0
             )
-            sigma = lens.focal * LANDMARK_SIGMA_M / np.maximum(own.translation[:, 2], 1e-3)
-            front = facing(self.normals, own)
-            for seen in groups:
-                count = seen.weight.shape[1]
-                out.append(
-                    replace(seen, lens=lens, sigma=sigma, weight=seen.weight * front[:, :count])
+            depth = np.maximum(own.translation[:, 2], 1e-3)
+            out.append(
+                replace(
+                    seen,
+                    lens=lens,
+                    sigma=lens.focal * LANDMARK_SIGMA_M / depth,
+                    weight=seen.weight * facing(self.normals, own),
                 )
+            )
         if self.view.space is not None:
             space = self.view.space[at, 17:]
             known = np.isfinite(space[..., :3]).all(-1)
