@@ -43,7 +43,7 @@ def write_pages(
     """
     found = boards(subjects, params.seed)
     write_leaderboard(found, out / "leaderboard.csv")
-    anchors = [anchor_of(number, subject.name) for number, subject in enumerate(subjects)]
+    anchors = [anchor_of(number) for number in range(len(subjects))]
     drawn = [draw_plots(a, s, out) for a, s in zip(anchors, subjects)]
     board_plots = {
         b.name: f"plots/{b.name}.svg"

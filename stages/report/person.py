@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +82,12 @@ class PersonPage:
         return found[0] if found else None
 
 
-def anchor_of(number: int, name: str) -> str:
-    """A name that is safe in links and file paths, unique by its number."""
-    return f"s{number + 1}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'subject'}"
+def anchor_of(number: int) -> str:
+    """What a person's files are called.
+
+    Nobody's name: listings of files outlive the files, also those of a person who is forgotten.
+    """
+    return f"person-{number + 1}"
 
 
 def items_of(anchor: str, subject: SubjectReport) -> list[Item]:

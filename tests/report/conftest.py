@@ -17,7 +17,7 @@ from tests.tinycapture import toy_head_known, write_subject
 from tests.toyhead import toy_head
 
 ROLES = ("ingest", "matting", "landmarks", "tracking", "fit", "evaluate")
-PERSON = {"speaker": "s2-speaker.html", "photo <b>&1": "s1-photo-b-1.html"}
+PERSON = {"speaker": "person-2.html", "photo <b>&1": "person-1.html"}
 PAGES = ("index.html", *PERSON.values())
 QUICK = EvaluateParams(
     texture_size=32, preview_side=64, orbit_frames=4, sweep_frames=2, picture_frames=2

@@ -20,7 +20,7 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     note("report", "all")
     print(f"before: {context.before}")
     numbers = {name: value(folder) for name, folder in sorted(inputs["join"].items())}
-    pages = {name: f"{name}.html" for name in numbers}
+    pages = {name: f"p{number}.html" for number, name in enumerate(numbers)}
     facts = {"kind": "report", "schema": "headworks.report/1", "pages": pages}
     (out / "artifact.json").write_text(json.dumps(facts, sort_keys=True))
     (out / "index.html").write_text(
