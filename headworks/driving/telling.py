@@ -99,7 +99,7 @@ def portrait(
     over = (rgb * alpha[..., None] + 1 - alpha[..., None]).astype(np.float32)
     if scale < 1:
         # Without this, thinned-out rows and columns shimmer.
-        over = cv2.GaussianBlur(over, (0, 0), 0.4 / scale)
+        over = np.asarray(cv2.GaussianBlur(over, (0, 0), 0.4 / scale), np.float32)
     out = cv2.warpAffine(
         over, placed, (side, side), flags=cv2.INTER_LINEAR, borderValue=(1.0, 1.0, 1.0)
     )
