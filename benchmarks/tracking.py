@@ -58,9 +58,10 @@ def run_stage(name: str, work: Path, **params: Any) -> float:
     chosen = stage(name)
     inputs = {path.name: path for path in work.iterdir() if path.is_dir()}
     start = time.process_time()
-    context = Context(scratch=work.parent / f"{work.name}.scratch" / name)
+    scratch = work.parent / f"{work.name}.scratch" / name
+    context = Context(scratch=scratch)
     chosen.function()(inputs, chosen.params_class()(**params), work / name, context)
-    shutil.rmtree(context.scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     return time.process_time() - start
 
 
