@@ -149,7 +149,8 @@ def identity_shares(people: list[Seen]) -> dict[str, float]:
     def mean_below(distances: list[float]) -> float:
         return float(np.mean(np.array(distances) < IDENTITY_LIMIT))
 
-    same = [face_distance(*p.codes) for p in people if all(c is not None for c in p.codes)]
+    twice = [(p.codes[0], p.codes[1]) for p in people]
+    same = [face_distance(a, b) for a, b in twice if a is not None and b is not None]
     lit = [face_distance(p.codes[0], p.code_same_light) for p in people
            if p.codes[0] is not None and p.code_same_light is not None]  # fmt: skip
     firsts = [p.codes[0] for p in people if p.codes[0] is not None]
