@@ -304,6 +304,8 @@ def draw_traits(rng: Rng) -> Traits:
         if male
         else float(abs(rng.normal(0, 2)))
     )
+    if style in ("curly", "afro", "curly fringe"):
+        raised = max(raised, 6.0)  # or curls hang before the eyes
     brow = natural * rng.uniform(0.6, 1.0)
     if natural.mean() > 0.35:
         brow = brow * 0.72

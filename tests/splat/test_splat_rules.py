@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 
 import numba
 import numpy as np
@@ -16,7 +17,8 @@ from headworks.cameras import Camera, intrinsics, look_at
 from headworks.gaussians import Gaussians
 from headworks.mesh import rasterize_mesh
 from headworks.splat import rasterization, render
-from headworks.splat.cpu import autograd
+from headworks.splat.cpu import autograd, threads
+from headworks.splat.cpu.gate import gate, take, wait
 from headworks.splat.semantics import installed
 from tests.splat_scenes import PARTS, Scene, head, run
 
@@ -262,6 +264,24 @@ def test_threads_that_share_one_core_finish_with_the_same_bits():
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=120, env=os.environ, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_thread_that_fails_in_its_part_leaves_nobody_waiting(failing):
+    """What it raised (memory that is not there, say) comes out of the call."""
+    began = threading.Event()
+
+    def kernel(thread, threads, work):
+        if thread == failing:
+            take(work, 0)
+            began.set()
+            raise MemoryError("no room for a list")
+        began.wait()
+        wait(work, 0, 1)
+
+    with pytest.raises(MemoryError, match="no room"):
+        threads.share(kernel, 2, gate(1))
+    threads.share(lambda thread, threads, work: None, 2, gate(1))  # the next call is not blamed
 
 
 @pytest.mark.parametrize("simd", ["explicit", "auto"])

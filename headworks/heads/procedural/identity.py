@@ -77,6 +77,13 @@ _LATENT: tuple[dict[str, float], ...] = (
      "cheek_hollow": 0.6, "infraorbital": -0.5, "face_taper": 0.4},
 )  # fmt: skip
 
+_TOGETHER: tuple[tuple[dict[str, float], float], ...] = (
+    ({"lip_sides": -1, "upper_lip": -1}, 3.5),
+    ({"eye_height": 1, "brow_ridge": -1, "brow_tilt": -1}, 4.0),
+)
+"""Sums of controls that nobody exceeds: beyond them the thinnest upper lips and the flattest brows
+over high eyes fold their skin through itself."""
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
@@ -120,6 +127,11 @@ class Population:
         fine = np.clip(fine, -_WIDEST, _WIDEST)
         missing = wanted - (self.slope * fine).sum(1)
         control = fine + (self.gain * missing).sum(1)
+        for signs, most in _TOGETHER:
+            sign = _row(signs)
+            total = float((sign * control).sum())
+            if total > most:
+                control = np.where(sign != 0, control * most / total, control)
         z = linear.solve(self.factor, control[:, None])[:, 0]
         return np.clip(z, -3.0, 3.0)
 

@@ -2,8 +2,12 @@
 
 Sources:
     [Z] Zhuang & Bradtmiller, Head-and-face anthropometric survey of U.S. respirator users,
-        J. Occup. Environ. Hyg. 2(11), 2005: 3997 adults of four groups.
-    [F] Farkas, Anthropometry of the Head and Face, 2nd ed., 1994: young adults.
+        J. Occup. Environ. Hyg. 2(11):567-576, 2005: 2542 men and 1455 women of four groups,
+        18 to 66 years old; the summary statistics by sex.
+    [F] Farkas (ed.), Anthropometry of the Head and Face, 2nd ed., Raven Press, 1994: young adult
+        North Americans of European descent; the norms by sex.
+The numbers were not copied from the tables when this file was written and may differ from them in
+the last digit; `benchmarks/people.py` does not depend on that.
 """
 
 from __future__ import annotations

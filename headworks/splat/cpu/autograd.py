@@ -216,7 +216,7 @@ class Blend(torch.autograd.Function):
         kernels = _kernels().blending
         with Borrowed(count, kernels.scratch_size(D)) as scratch:
             threads.share(
-                kernels.forward, count, scratch, gate(2), *lists, frame.filled, frame.tile_order,
+                kernels.forward, count, gate(2), scratch, *lists, frame.filled, frame.tile_order,
                 frame.offsets, frame.records, padded, np.float32(view.max_alpha), STEP, image[0],
                 alphas[0, ..., 0], (0,) * D,
             )  # fmt: skip
@@ -262,7 +262,7 @@ class Blend(torch.autograd.Function):
             Borrowed(count, kernels.scratch_size(D)) as scratch,
         ):
             threads.share(
-                kernels.backward, count, scratch, gate(2), tile_order, ctx.tiles_x, *lists, records,
+                kernels.backward, count, gate(2), scratch, tile_order, ctx.tiles_x, *lists, records,
                 padded, np.float32(ctx.max_alpha), STEP, image[0], alphas[0, ..., 0], *given, rows,
                 wanted, (0,) * D, _parts(n, count), slot_offsets, conics[0], opacities[0],
                 *(g[0] for g in gradients[:3]), gradients[3], magnitudes,

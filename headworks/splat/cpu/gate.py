@@ -4,7 +4,9 @@
 A gate is an array of counters, two for each phase: parts that were taken, parts that are done. A
 thread takes parts until none is left and then waits for those that others still work on. So nobody
 waits for a thread that comes late or never (another process holds its core): the others do its
-parts. Who waits spins for some microseconds, then offers its core, then sleeps.
+parts. Who waits spins for some microseconds, then offers its core, then sleeps. A thread that fails
+in the middle of a part abandons the gate: nobody takes a part any more, and waiting ends with an
+error instead of going on with what was half written.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from headworks.splat.cpu.jit import kernel
 _LINE = 64  # bytes of a cache line: no two counters on one
 _PHASE = 2 * _LINE
 SPINS, OFFERS = 400, 1200  # turns of waiting: about 10 microseconds, then some hundred
+_ABANDONED = 1 << 40  # more parts than there are
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -44,6 +47,11 @@ _X86 = llvm.get_default_triple().startswith(("x86_64", "i686"))
 def gate(phases):
     """Counters for so many phases; one gate serves one call of a kernel."""
     return np.zeros(phases * _PHASE // 8, np.int64)
+
+
+def abandon(gate):
+    """No more parts; whoever waits at the gate gets a RuntimeError."""
+    gate[:] = _ABANDONED
 
 
 def _counter(builder, at, phase, offset):
@@ -126,9 +134,18 @@ def finish(gate, phase):
 
 @kernel()
 def wait(gate, phase, parts):
-    """Return when all parts of a phase are done; what they wrote can be read."""
+    """Return when all parts of a phase are done; what they wrote can be read.
+
+    Raises:
+        RuntimeError: a thread has abandoned the gate.
+    """
     at, turns = gate.ctypes.data, 0
-    while _finished(at, phase) < parts:
+    while True:
+        finished = _finished(at, phase)
+        if finished >= _ABANDONED:
+            raise RuntimeError("a thread of the rasteriser failed")
+        if finished >= parts:
+            return
         turns += 1
         if turns < SPINS:
             _pause()

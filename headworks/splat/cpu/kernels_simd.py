@@ -192,7 +192,7 @@ def _walk(
 
 @kernel()
 def forward(
-    thread, threads, scratch, gate, order, visible, spans, tiles_x, counts, slot_offsets, entries,
+    thread, threads, gate, scratch, order, visible, spans, tiles_x, counts, slot_offsets, entries,
     slots, filled, tile_order, offsets, records, colors, max_alpha, step, image, alphas, channels,
 ):  # fmt: skip
     """See `kernels_auto.forward`.
@@ -210,7 +210,7 @@ def forward(
 
 @kernel()
 def backward(
-    thread, threads, scratch, gate, tile_order, tiles_x, offsets, entries, slots, records,
+    thread, threads, gate, scratch, tile_order, tiles_x, offsets, entries, slots, records,
     colors, max_alpha, step, image, alphas, g_image, g_alphas, slot_rows, wanted, channels,
     parts, slot_offsets, conics, opacities, g_means2d, g_conics, g_opacities, g_colors, magnitudes,
 ):  # fmt: skip

@@ -15,10 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core import event
+from numpy.typing import NDArray
+
+from headworks.splat.cpu.gate import abandon
 
 _tasks: dict[int, list[queue.SimpleQueue[Any]]] = {}
-_failures: list[BaseException] = []
 _lock = threading.Lock()
 
 
@@ -75,27 +78,34 @@ def run(kernel: Callable[..., Any], threads: int, *args: Any) -> None:
             raise error
 
 
-def share(kernel: Callable[..., Any], threads: int, *args: Any) -> None:
-    """Call `kernel(thread, threads, *args)` here as thread 0, and let others help.
+def share(kernel: Callable[..., Any], threads: int, gate: NDArray[np.int64], *args: Any) -> None:
+    """Call `kernel(thread, threads, gate, *args)` here as thread 0, and let others help.
 
     For kernels that hand out their work by a `gate`: the call on this thread ends when all the work
     is done, whether others have come or not. One that comes too late finds nothing to do and
     touches nothing; its arguments live until then.
 
     Raises:
-        BaseException: what a helper raised in an earlier call.
+        BaseException: what the kernel raised, here or in a helper; nobody waits for the others'
+            parts then.
     """
+    failures: list[BaseException] = []
+
+    def report(outcome: BaseException | None) -> None:
+        if outcome is not None:
+            failures.append(outcome)
+            abandon(gate)
+
     if threads > 1:
-        if _failures:
-            raise _failures.pop()
         for thread, tasks in zip(range(1, threads), _workers(threads - 1)):
-            tasks.put((kernel, (thread, threads, *args), _remember))
-    kernel(0, threads, *args)
-
-
-def _remember(outcome: BaseException | None) -> None:
-    if outcome is not None:
-        _failures.append(outcome)
+            tasks.put((kernel, (thread, threads, gate, *args), report))
+    try:
+        kernel(0, threads, gate, *args)
+    except BaseException:
+        abandon(gate)
+        if failures:
+            raise failures[0] from None
+        raise
 
 
 class _CompileNotice(event.Listener):
