@@ -9,9 +9,9 @@ Sources:
         from Europe, the Middle East, Asia and Africa, beside North Americans.
     Canthal distances: systematic review of 67 studies in Plast. Reconstr. Surg. Glob. Open, 2022
         (PMC9029890): African 38.5, Asian 36.4, White 31.4, Middle Eastern 31.2 mm.
-The differences below are rounded and coarse, not the tables: five groups stand for hundreds, samples of
-such studies differ by method, and what tape and calliper do not measure (fullness of lids and
-lips, profile of the nose) was set by eye.
+The differences below are rounded and coarse, not the tables: five groups stand for hundreds,
+samples of such studies differ by method, and what tape and calliper do not measure (fullness of
+lids and lips, profile of the nose) was set by eye.
 """
 
 from __future__ import annotations
