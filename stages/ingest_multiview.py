@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ _EVERY = 5
 _DETECTED_FACE = 110
 # Pictures of one recording in which an uncalibrated camera's face is looked for.
 _LOOKS = 5
+# Moments of one recording at which a calibrated rig's face is looked for, until it is found.
+_MOMENTS = 24
 
 
 def ingest_rig(
@@ -46,7 +49,9 @@ def ingest_rig(
     names = list(rig.cameras)
     recordings = list(rig.recordings.values())
     notes = list(rig.notes)
-    cameras, crops, fps = (_aimed if rig.calibrated else _guessed)(rig, head_scale, notes)
+    cameras, crops, fps = (
+        _aimed(rig, head_scale) if rig.calibrated else _guessed(rig, head_scale, notes)
+    )
     lengths = [_length(r, names, stride, max_frames, notes) for r in recordings]
     held = bool(rig.held_out & {*names, *rig.recordings})
     writer = CaptureWriter(out, sum(lengths), len(names), size, rig.has_masks)
@@ -85,9 +90,7 @@ def _known(camera: Camera, crop: Crop, size: int, calibrated: bool) -> dict[str,
     return {"viewmat": camera.viewmat.tolist(), "K": crop.intrinsics(camera.K, size).tolist()}
 
 
-def _aimed(
-    rig: Rig, head_scale: float, notes: list[str]
-) -> tuple[dict[str, Camera], dict[str, Crop], float | None]:
+def _aimed(rig: Rig, head_scale: float) -> tuple[dict[str, Camera], dict[str, Crop], float | None]:
     """Cameras at the size of the pictures, squares around the head's place, the frame rate."""
     from headworks.formats.multiview import crop_around, locate_face
 
@@ -111,8 +114,6 @@ def _guessed(
     from headworks.errors import CaptureError
     from headworks.formats.crops import Crop, choose_crop
     from headworks.formats.media import clip_info
-    from headworks.formats.rig import read_source
-    from headworks.landmarks.faces import detect_faces
 
     cameras: dict[str, Camera] = {}
     crops: dict[str, Crop] = {}
@@ -121,16 +122,10 @@ def _guessed(
         for recording in rig.recordings.values():
             source = recording.sources[name]
             every = max(1, _count(source) // _LOOKS)
-            for frame in read_source(source, every, _LOOKS):
-                height, width = frame.rgb.shape[:2]
+            for width, height, box in _faces(source, every, _LOOKS):
                 here = cameras.setdefault(name, Camera(camera.viewmat, camera.K, width, height))
-                if (here.width, here.height) != (width, height):
-                    raise CaptureError(
-                        f"{source.files[0]}: {width} x {height} pixels, others of camera {name} "
-                        f"have {here.width} x {here.height}; give recordings of one size"
-                    )
-                boxes = detect_faces(frame.rgb, _DETECTION_SIDE)
-                found += [boxes[0, :4]] if len(boxes) else []
+                _same_size(here, name, width, height, source)
+                found += [] if box is None else [box]
         if found:
             here = cameras[name]
             content = (0, 0, here.width, here.height)
@@ -162,38 +157,61 @@ def _guessed(
 def _looked_at(
     rig: Rig,
 ) -> tuple[dict[str, Camera], dict[str, NDArray[np.floating]], float | None]:
-    """Cameras at the size of the pictures, face boxes where found, the videos' frame rate."""
+    """Cameras at the size of the pictures, face boxes where found, the videos' frame rate.
+
+    Of each recording the first moment counts in which two cameras find a face.
+    """
     import numpy as np
 
-    from headworks.errors import CaptureError
     from headworks.formats.media import clip_info
     from headworks.formats.nersemble import scaled_camera
+
+    cameras: dict[str, Camera] = {}
+    seen: dict[str, list[NDArray[np.floating]]] = {}
+    for recording in rig.recordings.values():
+        # The first pictures nearly always do; only where they do not, all cameras are read through.
+        for moments in (1, _MOMENTS):
+            found: list[dict[str, NDArray[np.floating]]] = [{} for _ in range(moments)]
+            least = min(map(_count, recording.sources.values())) if moments > 1 else 1
+            every = max(1, -(-least // moments))
+            for name, known in rig.cameras.items():
+                source = recording.sources[name]
+                for moment, (width, height, box) in enumerate(_faces(source, every, moments)):
+                    camera = scaled_camera(known, width, height, str(source.files[0]))
+                    _same_size(cameras.setdefault(name, camera), name, width, height, source)
+                    if box is not None:
+                        found[moment][name] = box
+            # Rays meet in the face only where they were sent at one moment.
+            first = next((boxes for boxes in found if len(boxes) > 1), None)
+            if first is not None:
+                break
+        for name, box in (first or max(found, key=len)).items():
+            seen.setdefault(name, []).append(box)
+    boxes = {name: np.median(seen[name], 0) for name in cameras if name in seen}
+    source = next(rig.sources())
+    return cameras, boxes, clip_info(source.files[0]).fps if source.is_video else None
+
+
+def _faces(
+    source: Source, every: int, limit: int
+) -> Iterator[tuple[int, int, NDArray[np.floating] | None]]:
+    """Width, height and the largest face's box, if there is one, of some pictures of a camera."""
     from headworks.formats.rig import read_source
     from headworks.landmarks.faces import detect_faces
 
-    cameras: dict[str, Camera] = {}
-    boxes: dict[str, NDArray[np.floating]] = {}
-    for name in rig.cameras:
-        seen = []
-        for recording in rig.recordings.values():
-            source = recording.sources[name]
-            file = source.files[0]
-            image = next(iter(read_source(source, 1, 1))).rgb
-            height, width = image.shape[:2]
-            camera = scaled_camera(rig.cameras[name], width, height, str(file))
-            known = cameras.setdefault(name, camera)
-            if (known.width, known.height) != (width, height):
-                raise CaptureError(
-                    f"{file}: {width} x {height} pixels, other sequences of camera {name} have "
-                    f"{known.width} x {known.height}; give recordings of one size"
-                )
-            found = detect_faces(image, _DETECTION_SIDE)
-            if len(found):
-                seen.append(found[0, :4])
-        if seen:
-            boxes[name] = np.median(seen, 0)
-    first = next(rig.sources())
-    return cameras, boxes, clip_info(first.files[0]).fps if first.is_video else None
+    for frame in read_source(source, every, limit):
+        found = detect_faces(frame.rgb, _DETECTION_SIDE)
+        yield frame.rgb.shape[1], frame.rgb.shape[0], found[0, :4] if len(found) else None
+
+
+def _same_size(camera: Camera, name: str, width: int, height: int, source: Source) -> None:
+    from headworks.errors import CaptureError
+
+    if (camera.width, camera.height) != (width, height):
+        raise CaptureError(
+            f"{source.files[0]}: {width} x {height} pixels, other sequences of camera {name} have "
+            f"{camera.width} x {camera.height}; give recordings of one size"
+        )
 
 
 def _length(

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headworks.artifacts import open_arrays, read_meta, read_table
 from headworks.cameras import Camera
 from headworks.errors import CaptureError
 from headworks.formats import nersemble
 from headworks.formats.multiview import crop_around, locate_face
+from headworks.formats.rig import Recording, Rig, Source
 from headworks.synthetic.rigs import nersemble_rig
 from headworks.tracks import load_truth
 from pipelines.subjects import add_subject
@@ -20,6 +22,7 @@ from pipelines.workspace import Workspace
 from stages.contract import Context
 from stages.ingest import IngestParams
 from stages.ingest import run as ingest
+from stages.ingest_multiview import _looked_at
 from stages.synthesis import SynthesisParams
 from stages.synthesis import run as synthesize
 
@@ -135,6 +138,42 @@ def test_the_face_is_where_rays_meet_and_disagreeing_cameras_are_named():
         locate_face(flipped, boxes)
     with pytest.raises(CaptureError, match="two or more"):
         locate_face(cameras, dict(list(boxes.items())[:1]))
+
+
+@pytest.fixture
+def flashing(tmp_path, monkeypatch):
+    """A rig of 24 x 24 pictures, in which a face is found where they are not black."""
+
+    def find(rgb, side):
+        value = float(rgb[0, 0, 0])
+        return np.array([[value, 1, value + 5, 6, 1]]) if value else np.zeros((0, 5))
+
+    def rig(*brightness):
+        sources = {}
+        for name, values in zip("abc", brightness, strict=True):
+            files = []
+            for i, value in enumerate(values):
+                files.append(tmp_path / f"{name}{i}.png")
+                Image.fromarray(np.full((24, 24, 3), value, np.uint8)).save(files[-1])
+            sources[name] = Source(tuple(files))
+        K = np.array([[30.0, 0, 12], [0, 30, 12], [0, 0, 1]])
+        cameras = {name: Camera(np.eye(4), K, 24, 24) for name in "abc"}
+        return Rig("own", "flashing", cameras, {"one": Recording("one", sources)})
+
+    monkeypatch.setattr("headworks.landmarks.faces.detect_faces", find)
+    return rig
+
+
+def test_a_face_that_nobody_sees_at_first_is_found_at_the_first_moment_of_two_cameras(flashing):
+    rig = flashing([0, 0, 9, 11, 15], [0, 7, 0, 12, 16], [0, 0, 0, 0, 17])
+    _, boxes, _ = _looked_at(rig)
+    assert {name: box[0] for name, box in boxes.items()} == {"a": 11, "b": 12}
+
+
+def test_a_face_that_two_cameras_never_see_at_once_is_an_error_for_people(flashing):
+    cameras, boxes, _ = _looked_at(flashing([0, 0, 9], [0, 7, 0], [0, 0, 0]))
+    with pytest.raises(CaptureError, match="1 of 3 cameras"):
+        locate_face(cameras, boxes)
 
 
 def test_a_synthetic_photo_is_ingested_as_a_users_with_truth_beside_it(tmp_path):
