@@ -12,6 +12,7 @@ from headworks.artifacts import read_meta, read_table
 from headworks.errors import ArtifactError
 from headworks.metrics.aggregate import subject_means
 from stages.contract import Inputs
+from stages.report.places import plain_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,11 +90,12 @@ def _read(name: str, folders: dict[str, Path]) -> SubjectReport:
     listed = folder / "pictures" / "pictures.json"
     try:
         entries = json.loads(listed.read_text())
-    except (OSError, ValueError) as error:
+        pictures: dict[str, list[dict[str, Any]]] = {}
+        for entry in entries:
+            plain_file(entry["file"])
+            pictures.setdefault(entry["role"], []).append(entry)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{listed}: not readable ({error}); evaluate again") from None
-    pictures: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        pictures.setdefault(entry["role"], []).append(entry)
     return SubjectReport(
         name=name,
         folder=folder,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headworks.errors import ArtifactError
+from stages.report.places import plain_file
 from stages.report.sizes import Item, Placed
 
 MATRIX_PEOPLE = 13
@@ -74,10 +75,10 @@ def read_reenactments(folder: Path, names: Sequence[str]) -> Reenactments:
     try:
         body = json.loads(path.read_text())
         people = [p for p in body["people"] if p["name"] in shown]
-        moments = {str(p["name"]): str(p["file"]) for p in people}
+        moments = {str(p["name"]): plain_file(p["file"], "drivers") for p in people}
         told = {str(p["name"]): f"frame {p['frame']}, camera {p['camera']}" for p in people}
         cells = {
-            (str(c["avatar"]), str(c["driver"])): str(c["file"])
+            (str(c["avatar"]), str(c["driver"])): plain_file(c["file"], "cells")
             for c in body["cells"]
             if c["avatar"] in shown and c["driver"] in shown
         }

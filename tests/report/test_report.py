@@ -14,6 +14,7 @@ from headworks.errors import ArtifactError
 from stages.contract import Context
 from stages.report import ReportParams, run
 from stages.report.costs import Cost, duration, read_costs, with_costs
+from stages.report.reenacted import read_reenactments
 from tests.report.conftest import ODD_NAME, PAGES, PERSON
 
 
@@ -169,6 +170,25 @@ def test_a_damaged_evaluation_is_named(inputs, tmp_path: Path) -> None:
     damaged = {**inputs, "evaluate": {"speaker": broken}}
     with pytest.raises(ArtifactError, match="evaluate again"):
         run(damaged, ReportParams(), tmp_path / "out", Context())
+
+
+@pytest.mark.parametrize("name", ["../../../out.png", "/etc/x.png", "sub/x.png", "..", ""])
+def test_no_listing_leads_out_of_its_artifact(inputs, tmp_path: Path, name: str) -> None:
+    import shutil
+
+    foreign, acted = tmp_path / "evaluate", tmp_path / "reenact"
+    shutil.copytree(inputs["evaluate"]["speaker"], foreign)
+    listed = foreign / "pictures" / "pictures.json"
+    body = json.loads(listed.read_text())
+    listed.write_text(json.dumps([{**body[0], "file": name}, *body[1:]]))
+    with pytest.raises(ArtifactError, match="no file of this artifact"):
+        run({**inputs, "evaluate": {"speaker": foreign}}, ReportParams(), tmp_path / "o", Context())
+    shutil.copytree(inputs["reenact"]["all"], acted)
+    told = json.loads((acted / "reenact.json").read_text())
+    told["cells"][0]["file"] = name
+    (acted / "reenact.json").write_text(json.dumps(told))
+    with pytest.raises(ArtifactError, match="no file of this artifact"):
+        read_reenactments(acted, ["speaker", ODD_NAME])
 
 
 def test_no_file_bears_a_persons_name(report: Path) -> None:
