@@ -174,7 +174,11 @@ class UnitRunner:
             self._in_stage = False
             self._check_assets(spec, getattr(module, "assets", None), params)
             inputs, recheck = self._inputs(spec, staging)
-            before = earlier(layout, self._ledger, spec["stage"], spec["subject"], spec["made_of"])
+            before = None
+            if not spec["force"]:  # what is forced is to be computed, and not taken over
+                before = earlier(
+                    layout, self._ledger, spec["stage"], spec["subject"], spec["made_of"]
+                )
             fault("before_compute")
             self._in_stage = True
             started, clock, cpu = _now(), time.perf_counter(), _cpu_seconds()

@@ -55,6 +55,11 @@ def test_what_changed_is_told_until_something_else_changes(ran: Toys) -> None:
     assert "before: None" in given_before(ran)
 
 
+def test_what_is_forced_is_computed_and_not_taken_over(ran: Toys) -> None:
+    ran.run(stages=["report"], force=True)
+    assert "before: None" in given_before(ran)
+
+
 def test_a_forgotten_person_is_not_told_of(ran: Toys) -> None:
     from pipelines.forget import forget
 
