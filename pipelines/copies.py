@@ -12,7 +12,9 @@ from pipelines.layout import Layout
 from pipelines.stamp import read_stamp
 
 _OURS = frozenset({".dvc", ".git", ".headworks", ".venv", "__pycache__", "node_modules"})
-_ENDINGS = (".png", ".mp4", ".mov", ".ply", ".glb", ".safetensors", ".headworks.json")
+_ENDINGS = (
+    ".png", ".jpg", ".mp4", ".mov", ".ply", ".glb", ".safetensors", ".headworks.json",
+)  # fmt: skip
 _BESIDE = ".headworks.json"
 
 

@@ -256,7 +256,8 @@ def forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) -> dict
             "copies_left": sum((layout.root / path).exists() for path in body.get("copies", ())),
             "remaining": (
                 "other clones and backups, versions kept by a bucket, git history of data/raw.dvc "
-                "and dvc.lock, a Prefect server of your own, files exported earlier"
+                "and dvc.lock, a Prefect server of your own, files exported earlier, workers of a "
+                "cluster with a storage until they end"
             ),
         }
         write_atomic(

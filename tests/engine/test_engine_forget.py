@@ -11,9 +11,12 @@ from conftest import Toys
 from test_engine_share import add_remote
 
 from headworks.errors import HeadworksError
+from pipelines.copies import stamped_copies
 from pipelines.exporting import export_result
 from pipelines.forget import forget, journal, plan_forget
+from pipelines.layout import Layout
 from pipelines.remote import pull, push
+from pipelines.stamp import stamp_file
 
 
 @pytest.fixture
@@ -74,6 +77,17 @@ def test_driving_clips_go_too_and_exported_copies_and_other_remotes_are_named(na
     assert told["copies_left"] >= 1
     assert (named.root / "given_away" / "artifact.json").exists()
     assert not any(mentions(workspace.layout.hidden, b"zoe"))
+
+
+def test_every_kind_of_file_that_is_stamped_inside_is_found_again(tmp_path: Path) -> None:
+    from PIL import Image
+
+    layout = Layout(tmp_path)
+    for name in ("a.jpg", "a.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+        assert stamp_file(tmp_path / name, {"digest": "d" * 32, "key": "k", "stage": "report"})
+    assert stamped_copies(layout, {"d" * 32}) == ["a.jpg", "a.png"]
+    assert stamped_copies(layout, {"e" * 32}) == []
 
 
 def test_the_rest_is_trained_again_as_if_the_person_had_never_been_there(
