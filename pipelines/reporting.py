@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,10 +200,10 @@ def lineage(planner: Planner, members: Members, summary: Summary, subject: str) 
     own = [u for u in graph.deps if u.subject == subject and u.stage not in _APART]
     wanted = graph.ancestors(u for u in own if subject in members.get(u.stage, {}))
     nodes: dict[str, Node] = {}
-    many: dict[str, list[Unit]] = {}
+    many: dict[str, dict[Unit, None]] = {}
     for unit in graph.deps:
         if unit in wanted and unit.subject not in (subject, ALL):
-            many.setdefault(unit.stage, []).append(unit)
+            many.setdefault(unit.stage, {})[unit] = None
     for unit in graph.deps:
         if unit not in wanted or unit.subject not in members.get(unit.stage, {}):
             continue
@@ -241,23 +241,26 @@ def lineage(planner: Planner, members: Members, summary: Summary, subject: str) 
     return list(nodes.values())
 
 
-def _together(planner: Planner, members: Members, summary: Summary, units: list[Unit]) -> Node:
+def _together(
+    planner: Planner, members: Members, summary: Summary, units: Collection[Unit]
+) -> Node:
     """Results of one stage of many people as one node."""
     from stages.report.lineage import Node
 
+    stage = next(iter(units)).stage
     costs, oids = [], []
     for unit in units:
         key = planner.ledger.claim(*unit)
         row = planner.ledger.row(key) if key else None
-        if row is not None and unit.subject in members.get(unit.stage, {}):
+        if row is not None and unit.subject in members.get(stage, {}):
             costs.append(_cost(unit, row, summary))
-            oids.append(members[unit.stage][unit.subject])
+            oids.append(members[stage][unit.subject])
     cpu = [c.cpu_seconds for c in costs if c.cpu_seconds is not None]
     joules = [c.energy_j for c in costs if c.energy_j is not None]
     people = f"{len(units)} {'person' if len(units) == 1 else 'people'}"
     return Node(
-        name=f"{units[0].stage}/+",
-        stage=units[0].stage,
+        name=f"{stage}/+",
+        stage=stage,
         digest=digest("together", sorted(oids))[:_SHOWN],
         seconds=sum(c.seconds for c in costs),
         cpu_seconds=sum(cpu) if cpu else None,
