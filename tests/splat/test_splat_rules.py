@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numba
 import numpy as np
@@ -18,7 +19,8 @@ from headworks.gaussians import Gaussians
 from headworks.mesh import rasterize_mesh
 from headworks.splat import rasterization, render
 from headworks.splat.cpu import autograd, threads
-from headworks.splat.cpu.gate import gate, take, wait
+from headworks.splat.cpu.gate import abandon, gate, take, wait
+from headworks.splat.cpu.workspace import KEEP, Borrowed
 from headworks.splat.semantics import installed
 from tests.splat_scenes import PARTS, Scene, head, run
 
@@ -282,6 +284,33 @@ def test_thread_that_fails_in_its_part_leaves_nobody_waiting(failing):
     with pytest.raises(MemoryError, match="no room"):
         threads.share(kernel, 2, gate(1))
     threads.share(lambda thread, threads, work: None, 2, gate(1))  # the next call is not blamed
+
+
+def test_first_failure_is_the_one_that_is_told(monkeypatch):
+    """Not that of a thread which waited for it."""
+
+    def slowly(work):
+        abandon(work)
+        time.sleep(0.3)  # the other fails in the meantime
+
+    def kernel(thread, threads, work):
+        if thread == 0:
+            raise MemoryError("no room for a list")
+        wait(work, 0, 1)
+
+    monkeypatch.setattr(threads, "abandon", slowly)
+    with pytest.raises(MemoryError, match="no room"):
+        threads.share(kernel, 2, gate(1))
+
+
+def test_memory_of_a_failed_call_is_not_lent_again():
+    """A thread may still be writing to it."""
+    shape = (3, 12345)
+    with pytest.raises(MemoryError), Borrowed(*shape) as lent:
+        raise MemoryError
+    for _ in range(KEEP + 1):
+        with Borrowed(*shape) as other:
+            assert not np.shares_memory(lent, other)
 
 
 @pytest.mark.parametrize("simd", ["explicit", "auto"])

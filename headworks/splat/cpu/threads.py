@@ -102,9 +102,10 @@ def share(kernel: Callable[..., Any], threads: int, gate: NDArray[np.int64], *ar
     try:
         kernel(0, threads, gate, *args)
     except BaseException:
+        first = failures[:1]  # before others fail because of this one
         abandon(gate)
-        if failures:
-            raise failures[0] from None
+        if first:
+            raise first[0] from None
         raise
 
 

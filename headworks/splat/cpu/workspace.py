@@ -23,6 +23,8 @@ _lock = threading.Lock()
 class Borrowed:
     """A float32 array on cache lines for the length of a `with` block.
 
+    After an error it is not lent again: another thread may still be writing to it.
+
     Args:
         shape: of the array. Values are finite, but otherwise whatever was there before.
     """
@@ -43,7 +45,9 @@ class Borrowed:
         self._buffer = found
         return found[:size].reshape(self._shape)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            return
         with _lock:
             _free.append(self._buffer)
             _free.sort(key=len)
