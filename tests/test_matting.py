@@ -367,6 +367,12 @@ def test_a_captured_background_gives_mattes_without_weights_or_a_face_box(
         estimate_alpha(frames, boxes, "plate")
 
 
+def test_a_background_of_another_place_is_refused_by_name() -> None:
+    frames = np.full((2, 40, 40, 3), 250, np.uint8)
+    with pytest.raises(CaptureError, match="empty scene"):
+        estimate_alpha(frames, np.full((2, 4), np.nan), "plate", plate=np.zeros_like(frames[0]))
+
+
 def test_hairs_narrower_than_a_pixel_are_half_there_before_a_captured_background() -> None:
     background = wall()
     frames, _, boxes = clip_before(background, 1)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.errors import CaptureError
 from headworks.images import resize, to_float, to_uint8
 from headworks.matting.plate import disc, plate_distance
 
@@ -51,6 +52,9 @@ def estimate(
 
     Returns:
         uint8 [T, H, W].
+
+    Raises:
+        CaptureError: nothing of the background is seen.
 
     Source: Rother et al., GrabCut, 2004, for the cut; alpha by projection on the line between
         background and nearby foreground colour, I = alpha F + (1 - alpha) B solved for alpha.
@@ -132,8 +136,15 @@ def _colour_models(
     masks = [_trimap(plate_distance(f, background), limits)[0] for f in frames]
     behind, person = np.zeros((1, 65)), np.zeros((1, 65))
     joined = np.concatenate(masks, 1)
-    if not (np.isin(joined, (cv2.GC_FGD, cv2.GC_PR_FGD))).any():
+    likely = np.isin(joined, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    if not likely.any():
         return behind, person
+    if likely.all():
+        raise CaptureError(
+            "the picture of the empty scene is nowhere like what the camera sees beside the "
+            "person: take one with the same camera, place and light, or set `matting.backend` to "
+            "plain"
+        )
     # OpenCV starts its mixtures from random centres of its own generator.
     cv2.setRNGSeed(0)
     pictures = np.concatenate([cv2.cvtColor(f, cv2.COLOR_RGB2Lab) for f in frames], 1)
