@@ -8,6 +8,7 @@ run: nothing of the kind is sent, logged or written down.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +25,12 @@ def check_url(url: str) -> str:
         HeadworksError: it holds credentials, or is a relative path.
     """
     parts = urlsplit(url)
-    if parts.username or parts.password:
-        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    # A secret with a slash ends what a parser takes for the host, so that "@" counts anywhere;
+    # and what is asked for behind "?" is a signature or a token.
+    if parts.scheme and ("@" in url or parts.query):
         raise HeadworksError(
-            f"{where}: leave credentials out of the URL; give them to each machine by its "
-            "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, ...)"
+            f"{parts.scheme}://...: leave credentials out of the URL; give them to each machine by "
+            "its environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, ...)"
         )
     if not parts.scheme and not os.path.isabs(url):
         raise HeadworksError(f"{url}: give a URL (s3://bucket/folder) or an absolute path")
@@ -87,7 +89,7 @@ class Shelf:
             HeadworksError: with what it says.
         """
         fs, path = self.odb.fs, self.odb.path
-        probe = fs.join(path, f".probe-{os.getpid()}")
+        probe = fs.join(path, f".probe-{secrets.token_hex(8)}")
         try:
             fs.makedirs(path, exist_ok=True)
             with fs.open(probe, "wb") as handle:

@@ -263,6 +263,10 @@ def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
     with pytest.raises(HeadworksError, match="leave credentials out") as told:
         check_url(f"s3://key:{SECRET}@heads/shelf")
     assert SECRET not in str(told.value)
+    for url in (f"s3://key:a/{SECRET}@heads/shelf", f"https://heads/shelf?sig={SECRET}"):
+        with pytest.raises(HeadworksError, match="leave credentials out") as told:
+            check_url(url)
+        assert SECRET not in str(told.value)
     with pytest.raises(HeadworksError, match="absolute path"):
         check_url("shelf")
 
