@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.files import read_cache, walk_files, write_atomic, write_cache
 from pipelines.layout import Layout
-from pipelines.store import add_file, object_path, read_tree
+from pipelines.store import add_file, object_path, read_tree, store_file
 from pipelines.subjects import Fingerprints
 
 _STATE = "dvc-members.json"
@@ -124,7 +124,11 @@ def _stamps(folder: Path) -> dict[str, list[int]]:
 
 
 def raw_collection(layout: Layout) -> Listed:
-    """data/raw as DVC lists it, its files and listing in the cache."""
+    """data/raw as DVC lists it, its files and listing in the cache.
+
+    Raises:
+        TransientError: a file was replaced while it was read.
+    """
     fingerprints = Fingerprints(layout)
     files: dict[str, str] = {}
     size = 0
@@ -132,12 +136,6 @@ def raw_collection(layout: Layout) -> Listed:
         md5, _, length = fingerprints.file(Path(entry.path))
         files[relative] = md5
         size += length
-        path = object_path(layout.objects, md5)
-        if not path.exists():
-            data = Path(entry.path).read_bytes()
-            if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
-                raise ValueError(f"{entry.path} was replaced while it was read")
-            write_atomic(path, data, layout.tmp)
-            path.chmod(0o444)
+        store_file(layout.objects, Path(entry.path), md5, layout.tmp)
     fingerprints.save()
     return store_listing(layout, files, size)

@@ -199,6 +199,40 @@ def add_file(objects: Path, data: bytes, tmp: Path) -> str:
     return oid
 
 
+def store_file(objects: Path, source: Path, md5: str, tmp: Path) -> None:
+    """Put a copy of a file into the cache, whatever its size.
+
+    Args:
+        objects: folder of the cache's objects. source: the file. md5: of it. tmp: for the
+            unfinished file, on the cache's file system.
+
+    Raises:
+        TransientError: it holds something else meanwhile.
+    """
+    from pipelines.files import private_folder, remove, sync_folder
+
+    path = object_path(objects, md5)
+    if path.exists():
+        return
+    unfinished = private_folder(tmp, "store")
+    try:
+        found = hashlib.md5(usedforsecurity=False)
+        with open(source, "rb") as reader, open(unfinished / md5, "wb") as writer:
+            while block := reader.read(1 << 20):
+                found.update(block)
+                writer.write(block)
+            writer.flush()
+            os.fsync(writer.fileno())
+        if found.hexdigest() != md5:
+            raise TransientError(f"{source} was replaced while it was read")
+        (unfinished / md5).chmod(0o444)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(unfinished / md5, path)
+        sync_folder(path.parent)
+    finally:
+        remove(unfinished)
+
+
 def store_raw(objects: Path, folder: Path, subject: Subject) -> str:
     """Put a raw capture into the cache (a copy; the capture itself stays where it is).
 
@@ -209,13 +243,7 @@ def store_raw(objects: Path, folder: Path, subject: Subject) -> str:
 
     files = {name: row[0] for name, row in subject.files.items() if name != TERMS}
     for name, md5 in files.items():
-        path = object_path(objects, md5)
-        if not path.exists():
-            data = (folder / name).read_bytes()
-            if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
-                raise TransientError(f"{folder / name} was replaced while it was read")
-            write_atomic(path, data, objects.parent)
-            path.chmod(0o444)
+        store_file(objects, folder / name, md5, objects.parent)
     path = object_path(objects, subject.oid)
     if not path.exists():
         listing = [{"md5": files[name], "relpath": name} for name in sorted(files)]
