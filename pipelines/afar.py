@@ -42,6 +42,10 @@ def private_root(spec: Spec) -> Path:
         base = Path(get_worker().local_directory)
     except (ImportError, ValueError):
         base = Path(tempfile.gettempdir()) / f"headworks-{os.getuid()}"
+        base.mkdir(mode=0o700, exist_ok=True)
+        stat = base.lstat()
+        if stat.st_uid != os.getuid() or stat.st_mode & 0o022 or base.is_symlink():
+            raise HeadworksError(f"{base}: not this account's alone; remove it") from None
     root = base / f"headworks-{hashlib.sha256(spec['shelf'].encode()).hexdigest()[:16]}"
     (root / ".dvc").mkdir(parents=True, exist_ok=True)
     Layout(root).make()
