@@ -97,12 +97,12 @@ def subject_in(workspace: Path, name: str, protocol: Protocol) -> HeldOut:
     front_index, extreme = cameras.index(front), [cameras.index(c) for c in protocol.extreme]
     table = read_table(folders["ingest"] / "frames.parquet").sort("t", "c")
     rows = [r for r in table.iter_rows(named=True) if tracking.valid[r["t"]]]
-    trained = {r["sequence"] for r in rows} & set(protocol.training)
-    if not trained:
-        trained = {r["sequence"] for r in rows if r["split"] == "train"}
     tested = [r for r in rows if r["sequence"] == protocol.test]
     tested = tested or [r for r in rows if r["split"] == "test"]
-    training = [r for r in rows if r["sequence"] in trained and r["sequence"] != protocol.test]
+    training = [r for r in rows if r["sequence"] in protocol.training]
+    training = training or [r for r in rows if r["split"] == "train"]
+    held = {(r["t"], r["c"]) for r in tested}
+    training = [r for r in training if (r["t"], r["c"]) not in held]
 
     def pairs(some: list[dict[str, Any]], every: int, seen: list[int]) -> list[tuple[int, int]]:
         times = _every(some, every)

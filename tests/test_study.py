@@ -172,6 +172,12 @@ def test_a_workspace_s_rig_serves_as_the_paper_has_it(workspace: Path) -> None:
     inside = [(0 <= x < 64) and (0 <= y < 64) and held.alpha[held.train["photo"][0]][int(y), int(x)]
               > 0 for x, y in points[:2000:50]]  # fmt: skip
     assert np.mean(inside) > 0.9
+    # Without the paper's sequences the capture's own splits serve, and what is tested is not seen.
+    for other in (Protocol(training=(), test="", test_every=1, rig_every=1), Protocol(test="")):
+        own = subject_in(workspace, "s036", other)
+        tested = {i for index in own.test.values() for i in index}
+        assert tested
+        assert not tested & {i for index in own.train.values() for i in index}
     with pytest.raises(ArtifactError, match="no camera nowhere"):
         subject_in(workspace, "s036", Protocol(frontal="nowhere"))
 
