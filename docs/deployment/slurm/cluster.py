@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -28,7 +29,7 @@ def make_cluster(arguments: argparse.Namespace) -> Any:
         job_name="headworks-worker",
         job_extra_directives=[f"--gpus-per-task={gpus}"] if gpus else [],
         worker_extra_args=["--resources", f"GPU={gpus}"] if gpus else [],
-        job_script_prologue=[f"export HEADWORKS_ROOT={arguments.workspace}"],
+        job_script_prologue=[f"export HEADWORKS_ROOT={shlex.quote(arguments.workspace)}"],
         python=sys.executable,
         scheduler_options={"dashboard_address": None},
     )
