@@ -57,10 +57,10 @@ class Ranks:
 def place() -> tuple[int, int]:
     """Rank and number of processes that torchrun's environment tells of; (0, 1) without it.
 
-    A RANK that some launcher left behind without WORLD_SIZE means nothing.
+    A RANK that some launcher left behind without WORLD_SIZE means nothing, nor the other way round.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    return (int(os.environ["RANK"]), world) if world > 1 else (0, 1)
+    return (int(os.environ["RANK"]), world) if world > 1 and "RANK" in os.environ else (0, 1)
 
 
 @contextmanager
