@@ -109,6 +109,11 @@ def calibrate(
     for _ in range(_ROUNDS):
         _adjust(model, loss * scale, threads)
         _drop(model, _MOST_ERROR_PX * scale)
+        if not len(model.points3D):
+            raise CaptureError(
+                "the cameras cannot be calibrated from their pictures: no feature lies where all "
+                "that see it say; give sharper pictures, and frames of one moment by all cameras"
+            )
         usual = float(np.median([p.error for p in model.points3D.values()])) / scale
         loss = min(max(usual, _LEAST_LOSS_PX), _LOSS_PX)
     _adjust(model, loss * scale, threads)

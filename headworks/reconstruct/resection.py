@@ -58,6 +58,6 @@ def place_by_landmarks(
     viewmat = np.eye(4)
     viewmat[:3, :3] = cv2.Rodrigues(turn)[0]
     viewmat[:3, 3] = size * move.ravel() - viewmat[:3, :3] @ middle
-    if (guess.K[0, 0] <= 0) or (viewmat[2, :3] @ middle + viewmat[2, 3] <= 0):
+    if viewmat[2, :3] @ middle + viewmat[2, 3] <= 0:
         return None
     return Camera(viewmat, guess.K, guess.width, guess.height)
