@@ -189,6 +189,20 @@ def facing(normals: Array, own: State) -> Array:
     return weight
 
 
+def _in_space(view: RigView, found: NDArray[np.bool_]) -> Array:
+    """Landmarks in the world, [T, 68, 3] metres, NaN where cameras do not agree.
+
+    Args:
+        view: the capture. found: [T, C], where all landmarks are there.
+    """
+    cameras = [view.lens_camera(c) for c in range(view.cameras)]
+    centred = np.stack([view.centred(c, view.landmarks[:, c, :, :2]) for c in range(len(cameras))])
+    marks = np.concatenate([np.swapaxes(centred, 0, 1), view.landmarks[..., 2:]], -1)
+    marks = np.where(found[..., None, None], marks, np.nan)
+    space = triangulate_landmarks(marks, cameras, AGREEMENT * max(view.size))
+    return space.points.astype(np.float64)
+
+
 def start(fit: RigFit) -> State:
     """Mean shape, neutral expression, and each frame's pose from triangulated landmarks.
 
@@ -203,12 +217,7 @@ def start(fit: RigFit) -> State:
             f"no picture of {found.size} has all 68 landmarks; tracking needs a face that the "
             "landmark detector finds: use a sharper or more frontal capture"
         )
-    cameras = [view.lens_camera(c) for c in range(view.cameras)]
-    centred = np.stack([view.centred(c, view.landmarks[:, c, :, :2]) for c in range(len(cameras))])
-    marks = np.concatenate([np.swapaxes(centred, 0, 1), view.landmarks[..., 2:]], -1)
-    marks = np.where(found[..., None, None], marks, np.nan)
-    found_space = triangulate_landmarks(marks, cameras, AGREEMENT * max(view.size))
-    space = found_space.points.astype(np.float64)
+    space = _in_space(view, found)
     model = fit.rig.model.template[:68]
     rotation, translation, known = poses(model, space, RIGID)
     for c in range(view.cameras):
@@ -237,12 +246,7 @@ def keyframes(fit: RigFit, state: State) -> NDArray[np.int64]:
     count = min(fit.options.keyframes, KEYFRAMES)
     if len(at) <= count:
         return at
-    cameras = [view.lens_camera(c) for c in range(view.cameras)]
-    centred = np.stack([view.centred(c, view.landmarks[:, c, :, :2]) for c in range(len(cameras))])
-    marks = np.concatenate([np.swapaxes(centred, 0, 1), view.landmarks[..., 2:]], -1)
-    marks = np.where(found[..., None, None], marks, np.nan)
-    found_space = triangulate_landmarks(marks, cameras, AGREEMENT * max(view.size))
-    space = found_space.points.astype(np.float64)
+    space = _in_space(view, found)
     local = np.einsum("tyx,tny->tnx", state.rotation, space - state.translation[:, None])[at, 17:]
     shape = np.nan_to_num(local - np.nanmedian(local, 0)) / IOD_M
     turn = rotations.log(state.rotation[at] @ rotations.mean(state.rotation[at]).T)
