@@ -193,7 +193,7 @@ def own_prior(workspace: Path, people: Sequence[str], gaussians: int) -> Path | 
 
 def digests(workspace: Path, units: dict[str, Sequence[str]]) -> dict[str, str]:
     """Digests of units' artifacts, stage -> names, so that a recipe knows when they change."""
-    out = {}
+    out: dict[str, str] = {}
     for stage, names in units.items():
         index = workspace / "data" / stage / "_index.json"
         known = json.loads(index.read_text())["units"] if index.is_file() else {}
