@@ -156,7 +156,7 @@ class ShelfPool:
                 subject = read_subject(self._layout, owner, Fingerprints(self._layout))
                 if subject.oid != oid:
                     raise HeadworksError(f"raw/{owner} was replaced meanwhile; run again")
-                store_raw(objects, self._layout.raw / owner, subject)
+                store_raw(objects, self._layout.raw / owner, subject, self._layout.tmp)
             trees.add(oid)
         with self._guard:
             fresh = files_of(objects, trees - self._there)

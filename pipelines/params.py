@@ -20,7 +20,7 @@ class DemoParams(Params):
     people: int = Field(
         6, ge=1, le=1000, description="synthetic people that teach the prior (people-000, ...)"
     )
-    clip_seed: int = Field(11, ge=0, description="seed of the synthetic person of demo_clip")
+    clip_seed: int = Field(25, ge=0, description="seed of the synthetic person of demo_clip")
     multiview_seed: int = Field(7, ge=0, description="seed of the person of demo_multiview")
     people_seed: int = Field(100, ge=0, description="seed of people-000; the next adds 1")
 

@@ -268,7 +268,7 @@ def push(workspace: Workspace, name: str | None = None, everything: bool = False
             moved.notes.append(words)
         trees -= set(damaged)
         for subject in workspace.graph().subjects.values():
-            trees.add(store_raw(layout.objects, layout.raw / subject.name, subject))
+            trees.add(store_raw(layout.objects, layout.raw / subject.name, subject, layout.tmp))
         wanted = files_of(layout.objects, trees)
         moved.objects = len(transfer_objects(odb_of(layout.objects), remote.odb, wanted))
         for folder, place in _explanations(layout):

@@ -233,8 +233,12 @@ def store_file(objects: Path, source: Path, md5: str, tmp: Path) -> None:
         remove(unfinished)
 
 
-def store_raw(objects: Path, folder: Path, subject: Subject) -> str:
+def store_raw(objects: Path, folder: Path, subject: Subject, tmp: Path) -> str:
     """Put a raw capture into the cache (a copy; the capture itself stays where it is).
+
+    Args:
+        objects: folder of the cache's objects. folder, subject: the capture. tmp: for unfinished
+            files, a folder that is swept.
 
     Returns:
         Its oid: a listing of its files without the terms that it came under.
@@ -243,11 +247,11 @@ def store_raw(objects: Path, folder: Path, subject: Subject) -> str:
 
     files = {name: row[0] for name, row in subject.files.items() if name != TERMS}
     for name, md5 in files.items():
-        store_file(objects, folder / name, md5, objects.parent)
+        store_file(objects, folder / name, md5, tmp)
     path = object_path(objects, subject.oid)
     if not path.exists():
         listing = [{"md5": files[name], "relpath": name} for name in sorted(files)]
-        write_atomic(path, json.dumps(listing, sort_keys=True).encode(), objects.parent)
+        write_atomic(path, json.dumps(listing, sort_keys=True).encode(), tmp)
         path.chmod(0o444)
     return subject.oid
 

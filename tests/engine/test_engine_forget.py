@@ -13,10 +13,12 @@ from test_engine_share import add_remote
 from headworks.errors import HeadworksError
 from pipelines.copies import stamped_copies
 from pipelines.exporting import export_result
+from pipelines.files import remove
 from pipelines.forget import forget, journal, plan_forget
 from pipelines.layout import Layout
 from pipelines.remote import pull, push
 from pipelines.stamp import stamp_file
+from pipelines.store import object_path, store_raw
 
 
 @pytest.fixture
@@ -77,6 +79,27 @@ def test_driving_clips_go_too_and_exported_copies_and_other_remotes_are_named(na
     assert told["copies_left"] >= 1
     assert (named.root / "given_away" / "artifact.json").exists()
     assert not any(mentions(workspace.layout.hidden, b"zoe"))
+
+
+def test_a_capture_half_copied_when_the_machine_went_down_goes_too(
+    named: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = named.open()
+    layout, subject = workspace.layout, workspace.subjects()["zoe_doe"]
+    for md5, _, _ in subject.files.values():
+        remove(object_path(layout.objects, md5))
+
+    def down(_: int) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", down)
+        patched.setattr("pipelines.files.remove", lambda path: None)
+        with pytest.raises(SystemExit):
+            store_raw(layout.objects, layout.raw / "zoe_doe", subject, layout.tmp)
+    assert mentions(layout.tmp, b"zoe" * 999)
+    forget(workspace, "zoe_doe")
+    assert not any(mentions(layout.hidden, b"zoe") + mentions(named.root / ".dvc", b"zoe"))
 
 
 def test_every_kind_of_file_that_is_stamped_inside_is_found_again(tmp_path: Path) -> None:
