@@ -138,6 +138,8 @@ def test_a_rank_that_some_launcher_left_behind_does_not_silence_the_training(
     context = Context(0, 1, lambda done, text: None, tmp_path)
     with pytest.raises(ParamsError, match=r"prior\.processes=4"):
         run({"synthesis": {}}, PriorParams(processes=2), tmp_path / "out", context)
+    monkeypatch.delenv("RANK")
+    assert place() == (0, 1), "nor is a WORLD_SIZE alone a rank's"
 
 
 def test_stages_of_no_steps_leave_no_curve(tmp_path: Path) -> None:
