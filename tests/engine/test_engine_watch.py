@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pipelines.watch import Tracker, expected_seconds, running, state_text
 from pipelines.workspace import Workspace
 
 
-def test_a_run_can_be_watched_from_another_terminal(toys: Toys) -> None:
+def test_a_run_can_be_watched_from_another_terminal(toys: Toys, tmp_path: Path) -> None:
     toys.params("read: {wait_s: 0.7}")
     process = subprocess.Popen(
         toys.command("run", "--orchestrator", "none", "--jobs", "1"),
@@ -28,16 +29,30 @@ def test_a_run_can_be_watched_from_another_terminal(toys: Toys) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until = time.monotonic() + 30
-    while not running(toys.open().layout) and time.monotonic() < until:
-        time.sleep(0.05)
-    said = toys.cli("status", "--watch").stdout
-    assert process.wait() == 0
-    assert "read       [" in said
-    assert "reading" in said
+    layout = toys.open().layout
+    _wait_for(lambda: "reading" in json.dumps(running(layout)))
+    process.send_signal(signal.SIGSTOP)  # nobody races with the other terminal
+    try:
+        said = tmp_path / "said.txt"
+        with said.open("w") as out:
+            watching = subprocess.Popen(
+                toys.command("status", "--watch"), cwd=toys.root, stdout=out
+            )
+        _wait_for(lambda: "reading" in said.read_text())
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert process.wait() == watching.wait() == 0
+    assert "read       [" in said.read_text()
     # When the run has ended, what there is then is said.
-    assert "next: headworks audit a" in said
-    assert running(toys.open().layout) == []
+    assert "next: headworks audit a" in said.read_text()
+    assert running(layout) == []
+
+
+def _wait_for(holds: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.02)
 
 
 def test_time_left_comes_from_what_units_took_and_cache_hits_are_counted(toys: Toys) -> None:
