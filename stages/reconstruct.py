@@ -355,7 +355,7 @@ def _dense(
     if backend == "colmap":
         features = match_features(capture.frame, [t], seen, context.threads, cameras)
         model, _ = triangulate_features(features, cameras, context.threads)
-        return patch_match.dense_cloud(images, mattes, cameras, model, t, params.dense_views)
+        return patch_match.dense_cloud(images, mattes, model, t, params.dense_views)
     if len(start) < 8:
         return empty_cloud()
     factor = params.dense_size / max(capture.width, capture.height)

@@ -316,7 +316,7 @@ def test_colmaps_dense_stereo_without_cuda_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(patch_match, "available", lambda: False)
     with pytest.raises(HeadworksError, match="dense_backend"):
-        patch_match.dense_cloud([], [], [], None, 0)  # type: ignore[arg-type]
+        patch_match.dense_cloud([], [], None, 0)  # type: ignore[arg-type]
 
 
 def test_a_camera_without_features_is_placed_by_the_faces_landmarks(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.cameras import Camera
 from headworks.errors import HeadworksError
 from headworks.reconstruct import colmap
 from headworks.reconstruct.clouds import PointCloud, empty_cloud
@@ -41,7 +40,6 @@ def available() -> bool:
 def dense_cloud(
     images: Sequence[NDArray[np.uint8]],
     mattes: Sequence[NDArray[np.uint8]],
-    cameras: Sequence[Camera],
     sparse: pycolmap.Reconstruction,
     t: int,
     least_views: int = 3,
@@ -50,8 +48,8 @@ def dense_cloud(
 
     Args:
         images: C of uint8 [H, W, 3]. mattes: uint8 [H, W]; black outside is never matched.
-        cameras: of the images. sparse: triangulated features of this time step, which choose each
-            picture's sources and bound its depths. t: the time step.
+        sparse: cameras and triangulated features of this time step, which choose each picture's
+            sources and bound its depths. t: the time step.
         least_views: pictures that must agree on a point.
 
     Raises:

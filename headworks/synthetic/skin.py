@@ -129,7 +129,7 @@ def paint(canvas: Canvas, style: SkinStyle, eyes: EyeStyle, seed: int) -> tuple[
     ears = canvas.of("ears")
     blood[ears] *= np.float32(1.5 + 1.2 * style.redness)
     _face(canvas, style, melanin, blood, dim, rough, seed)
-    _scalp_spots(canvas, style, melanin, seed)
+    _scalp_spots(canvas, melanin, seed)
     color = skin_colours(melanin, blood) * dim[:, None]
     color *= np.array([1 + 0.03 * style.warmth, 1.0, 1 - 0.07 * style.warmth], np.float32)
     _hair_shadows(canvas, style, color, seed)
@@ -225,7 +225,7 @@ def _face(
     rough[f] += 0.05 * fine + 0.10 * depth - (0.06 + 0.10 * style.gloss) * shiny
 
 
-def _scalp_spots(canvas: Canvas, style: SkinStyle, melanin: Real, seed: int) -> None:
+def _scalp_spots(canvas: Canvas, melanin: Real, seed: int) -> None:
     some = canvas.of("scalp", "neck", "ears")
     melanin[some] += 0.10 * noise(canvas.position[some], 8.0, seed + 15, 3).astype(np.float32)
 

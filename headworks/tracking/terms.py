@@ -219,7 +219,7 @@ def linearise(
     """
     moved = _Moved(problem, state, seen.index)
     if isinstance(seen, SpacePoints):
-        return _linearise_space(problem, state, seen, moved, shared)
+        return _linearise_space(problem, seen, moved, shared)
     return _linearise_image(problem, state, seen, moved, shared)
 
 
@@ -304,7 +304,7 @@ def _linearise_image(
 
 
 def _linearise_space(
-    problem: Problem, state: State, seen: SpacePoints, moved: _Moved, shared: bool
+    problem: Problem, seen: SpacePoints, moved: _Moved, shared: bool
 ) -> tuple[Array, Array, Array, Array]:
     known = (seen.weight > 0)[..., None]
     outer = np.broadcast_to(np.eye(3), (*seen.index.shape, 3, 3))
