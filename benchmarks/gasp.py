@@ -13,7 +13,8 @@ paper's comparisons beside its numbers, with 95 % bootstrap intervals over the p
 see the same pictures, the same exact tracking and the same head model. What is done is kept in
 the folder; a killed run goes on where it was. `--table` computes nothing and prints what there
 is. Writes `study.json` and `index.html` with the pictures beside it (docs/gasp.md). Leaves with
-status 1 when a bar is not met.
+status 1 when a bar is not met or a cell failed, with 3 when cells of a bar are missing. Cells are
+computed row by row of the table, the most important first.
 
 With `--workspace`, subjects are captures that the workspace's pipeline has tracked, with
 NeRSemble's sequences and cameras (`gasp_workspace.py`); priors learn from its population, its own
@@ -26,8 +27,10 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -38,7 +41,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from gasp_cells import Fit, Name, Prior, Study, fit, prior_file, result_file, train
 from gasp_people import SETTINGS, Setting, Sizes
-from gasp_table import ABLATED, ABLATIONS, BASELINES, COUNTS, MAIN_UV, UV_SIZES, report
+from gasp_table import ABLATIONS, BASELINES, COUNTS, MAIN_UV, UV_SIZES, report
 from gasp_workspace import Protocol, population
 
 from headworks.formats.nersemble import CORNERS
@@ -97,9 +100,11 @@ def main(arguments: list[str] | None = None) -> int:
         subjects_of(args.subjects, args.dev, study.workspace), settings, main_prior, priors,
         not args.skip_ablations,
     )  # fmt: skip
-    if not args.table:
-        compute(study, priors, fits, args.jobs)
-    return report(study, list(dict.fromkeys(f.subject for f in fits)), priors, fits)
+    failed = [] if args.table else compute(study, priors, fits, args.jobs)
+    status = report(study, list(dict.fromkeys(f.subject for f in fits)), priors, fits)
+    if failed:
+        print(f"failed, with the errors above: {', '.join(failed)}")
+    return 1 if failed else status
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -163,40 +168,75 @@ def prior_of(people: int, uv_size: int, workspace: Path | None = None) -> Prior:
 def plan(
     subjects: list[Name], settings: list[Setting], main: Prior, priors: list[Prior], ablate: bool
 ) -> list[Fit]:
-    """All fits, the most important first."""
-    cells = [Fit(s, k, "full", main) for k in settings for s in subjects]
-    cells += [Fit(s, k, m, None) for k in settings for m in BASELINES for s in subjects]
-    if "photo" in settings:
-        cells += [Fit(s, "photo", "textured_mesh", None) for s in subjects]
-        cells += [Fit(s, "photo", "painted", main) for s in subjects]
-    ablated = [k for k in ABLATED if k in settings] if ablate else []
-    cells += [Fit(s, k, a, main) for k in ablated for a in ABLATIONS for s in subjects]
-    cells += [Fit(s, k, "full", p) for p in priors[1:] for k in ablated for s in subjects]
+    """All fits, the most important first: whoever stops early has whole rows of the table."""
+
+    def row(setting: Setting, variant: str, prior: Prior | None) -> list[Fit]:
+        return [Fit(s, setting, variant, prior) for s in subjects if setting in settings]
+
+    def ablations(setting: Setting) -> list[Fit]:
+        return [f for a in ABLATIONS if ablate for f in row(setting, a, main)]
+
+    def others(setting: Setting) -> list[Fit]:
+        return [f for p in priors[1:] if ablate for f in row(setting, "full", p)]
+
+    first, second = BASELINES
+    cells = row("photo", "full", main)
+    cells += [f for b in BASELINES for f in row("photo", b, None)]
+    cells += row("photo", "textured_mesh", None)
+    for setting in ("multiview", "monocular"):
+        cells += row(setting, "full", main) + row(setting, first, None)
+    cells += ablations("photo") + others("photo")
+    cells += [f for k in ("monocular", "multiview") for f in row(k, second, None)]
+    cells += ablations("monocular") + others("monocular") + row("photo", "painted", main)
     return cells
 
 
-def compute(study: Study, priors: list[Prior], fits: list[Fit], jobs: int) -> None:
-    """Run all cells that are not done; a fit waits for its prior."""
-    todo: list[Prior | Fit] = [p for p in priors if not prior_file(p, study).exists()]
-    todo += [f for f in fits if not result_file(f, study).exists()]
+def queue(priors: list[Prior], fits: list[Fit]) -> list[Prior | Fit]:
+    """All cells in the order of their start: a prior right before the first fit that needs it."""
+    cells: list[Prior | Fit] = []
+    for cell in fits:
+        if cell.prior is not None and cell.prior not in cells:
+            cells.append(cell.prior)
+        cells.append(cell)
+    return cells + [p for p in priors if p not in cells]
+
+
+def compute(study: Study, priors: list[Prior], fits: list[Fit], jobs: int) -> list[str]:
+    """Run all cells that are not done; a fit waits for its prior, and the others go on meanwhile.
+
+    Returns:
+        Names of the cells that failed, whose errors were printed; the others are not held up.
+    """
+
+    def file(cell: Prior | Fit) -> Path:
+        return prior_file(cell, study) if isinstance(cell, Prior) else result_file(cell, study)
+
+    def ready(cell: Prior | Fit) -> bool:
+        prior = cell.prior if isinstance(cell, Fit) else None
+        return prior is None or prior_file(prior, study).exists()
+
+    todo = [cell for cell in queue(priors, fits) if not file(cell).exists()]
     total, done, start = len(todo), 0, time.monotonic()
     print(f"{total} of {len(priors) + len(fits)} cells to do", flush=True)
-    context = get_context("spawn")
+    failed: list[str] = []
     running: dict[Future[None], Prior | Fit] = {}
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        while todo or running:
-            for cell in list(todo):
-                if len(running) >= jobs:
-                    break
-                needed = cell.prior if isinstance(cell, Fit) else None
-                if needed is not None and not prior_file(needed, study).exists():
-                    continue
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        while True:
+            for cell in [c for c in todo if ready(c)][: jobs - len(running)]:
                 todo.remove(cell)
                 running[pool.submit(work, cell, study)] = cell
+            if not running:
+                return failed + [cell.name for cell in todo]  # whose prior failed
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                running.pop(future)
-                future.result()
+                cell = running.pop(future)
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    raise
+                except Exception:
+                    traceback.print_exc()
+                    failed.append(cell.name)
                 done += 1
                 spent = time.monotonic() - start
                 print(f"  {done} of {total} cells, {spent / 60:.0f} min", flush=True)

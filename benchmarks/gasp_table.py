@@ -20,7 +20,7 @@ MAIN_UV = 64
 FLAT = 0.02
 """A loss whose mean over the last tenth of the steps fell by less than this share is flat."""
 BASELINES = ("gaussian_avatars", "flash_avatar")
-ABLATIONS = ("no_prior", "no_regulariser", "no_stage1", "no_stage2", "no_stage3")
+ABLATIONS = ("no_prior", "no_stage1", "no_stage3", "no_regulariser", "no_stage2")
 ABLATED: tuple[Setting, ...] = ("photo", "monocular")
 
 

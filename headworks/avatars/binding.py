@@ -115,6 +115,9 @@ def gaussian_frames(vertices: Tensor, faces: Tensor, binding: Binding) -> Frames
     Source: `headworks.geometry.triangle_frames`, written out per Gaussian; GASP section 3.4 for
         the barycentric origin.
     """
+    asked = vertices.requires_grad and torch.is_grad_enabled()
+    if vertices.device.type == "cpu" and vertices.dtype == torch.float32 and not asked:
+        return _quick_frames(vertices, faces, binding)
     corners = vertices[faces[binding.faces]]
     origins = (corners * binding.bary[:, :, None]).sum(1)
     v0, v1, v2 = corners.unbind(1)
@@ -129,6 +132,18 @@ def gaussian_frames(vertices: Tensor, faces: Tensor, binding: Binding) -> Frames
     return Frames(
         origins, rotations, matrix_to_quat(rotations.detach()), (length[:, 0] + height) / 2
     )
+
+
+def _quick_frames(vertices: Tensor, faces: Tensor, binding: Binding) -> Frames:
+    """`gaussian_frames` without gradient, ten times as fast."""
+    from headworks.avatars.frames import frames
+
+    n = len(binding.faces)
+    out = Frames(*(torch.empty(n, *shape) for shape in ((3,), (3, 3), (4,), ())))
+    corners = faces[binding.faces]
+    given = (vertices.detach().contiguous(), corners, binding.bary.contiguous())
+    frames(*(x.numpy() for x in (*given, *out)))
+    return out
 
 
 def place(local: LocalGaussians, frames: Frames) -> Gaussians:

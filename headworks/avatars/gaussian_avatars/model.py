@@ -77,6 +77,10 @@ def face_frames(vertices: Tensor, faces: Tensor) -> FaceFrames:
 
     Source: `headworks.geometry.triangle_frames`; the origin is the centroid.
     """
+    if vertices.device.type == "cpu" and vertices.dtype == torch.float32:
+        from headworks.avatars.frames import FaceFramesFunction
+
+        return FaceFrames(*FaceFramesFunction.apply(vertices, faces))
     rotations, sizes = triangle_frames(vertices, faces)
     return FaceFrames(vertices[faces].mean(1), rotations, matrix_to_quat(rotations), sizes)
 
