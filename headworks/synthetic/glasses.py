@@ -23,7 +23,7 @@ FRAMES: dict[str, tuple[float, float, float, float, float]] = {
 _SECTION = 8
 _PLANE_Z, _CENTRE_Y = 100.5, 16.5
 _EAR = np.array([71.5, 29.0, -8.0])
-_CLEARANCE = 1.2
+_CLEARANCE, _BRIDGE_ROOM = 1.2, 5.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,10 @@ def make_glasses(space: HeadSpace, warp: Grid, rest: Array, style: GlassesStyle)
     inner_x = place[:, 0].min()
     x = np.linspace(-inner_x, inner_x, 9)
     arch = put(x, centre[1] + 5.0 * scale + 2.2 * (1 - (x / inner_x) ** 2))
-    arch[:, 2] += 1.2 * (1 - (x / inner_x) ** 2)
+    # Before a flat nose the bridge bends back towards it.
+    nose = q[(np.abs(q[:, 0]) < 6) & (np.abs(q[:, 1] - arch[4, 1]) < 5), 2]
+    room = arch[4, 2] - nose.max(initial=-np.inf) - style.wire
+    arch[:, 2] += (1.2 - np.clip(room - _BRIDGE_ROOM, 0, 4)) * (1 - (x / inner_x) ** 2)
     parts.append(tube(arch, radii, False))
     frame, frame_faces = _joined(parts)
     lens, lens_faces = _joined(lenses)

@@ -172,8 +172,8 @@ def _brows(rng: Rng, male: bool, old: float) -> BrowStyle:
         shape=pick(rng, {k: shapes.get(k, 0.0) for k in BROWS}),
         thickness=float(np.clip(thickness, 2.2, 18.0)),
         density=float(np.clip(rng.beta(1.1, 0.6) + (0.08 if male else 0.0) - 0.2 * old, 0.14, 1.0)),
-        inner=float(np.clip(rng.normal(8.4 if male else 10.4, 3.8), 0.5 if male else 4, 18)),
-        lift=float(np.clip(rng.normal(-0.8 if male else 1.4, 2.6), -5.0, 6.5)),
+        inner=float(np.clip(rng.normal(10.0 if male else 11.6, 3.6), 2 if male else 6, 18)),
+        lift=float(np.clip(rng.normal(0.0 if male else 1.8, 2.4), -3.0, 6.5)),
         taper=float(rng.uniform(0.25, 0.95)),
     )
 

@@ -136,7 +136,7 @@ def lid_margin(side: str, count: int) -> NDArray[np.float64]:
     t = np.linspace(0, 1, count)
     chord = ENDOCANTHION[None] * (1 - t[:, None]) + EXOCANTHION[None] * t[:, None]
     if side == "upper":
-        rise = 6.3 * np.sin(np.pi * t) ** 0.8 * (1 + 0.12 * np.cos(np.pi * t))
+        rise = 5.6 * np.sin(np.pi * t) ** 0.8 * (1 + 0.12 * np.cos(np.pi * t))
     else:
         rise = -4.5 * np.sin(np.pi * t) ** 0.85 * (1 - 0.18 * np.cos(np.pi * t))
     points = chord.copy()

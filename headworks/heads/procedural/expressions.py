@@ -68,6 +68,14 @@ class _Face:
         """Weight of the lower lip and the skin below it."""
         return self.bump(0, -47, 103, 19, 8, 16) * self.jaw
 
+    def rolled(self, lip: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weight of a lip that rolls in: where the lips touch the other one goes along.
+
+        One that slid back alone would cut into lips whose seam is tilted.
+        """
+        together = 0.5 * self.bump(0, -42, 103, 19, 8, 16)
+        return lip * self.off_contact + together * (1 - self.off_contact)
+
 
 def _move(weight: NDArray[np.float64], *direction: float) -> Points:
     return weight[:, None] * np.array(direction)
@@ -133,9 +141,10 @@ def _left_shapes(face: _Face) -> dict[str, Points]:
 def _middle_shapes(face: _Face) -> dict[str, Points]:
     p, jaw = face.p, face.jaw
     around = face.bump(0, -42, 100, 24, 15, 24)
-    # A jaw that slides drags both lips along: they part and press, but hardly shear.
-    near_lips = face.soft * smoothstep(face.bump(0, -42, 98, 30, 10, 26), 0.25, 0.85)
-    dragged = jaw + 0.8 * near_lips * (0.55 - jaw)
+    # A jaw that slides drags both lips along: they part and press, but where they touch they do
+    # not shear.
+    near_lips = face.soft * smoothstep(face.bump(0, -42, 98, 30, 10, 26), 0.25, 0.65)
+    dragged = jaw + (1 - 0.2 * face.off_contact) * near_lips * (0.55 - jaw)
     upper, lower = face.upper_lip(), face.lower_lip()
     side = np.clip(p[:, 0], -30, 30)
     inward = np.column_stack([-side, 0 * side, 0 * side])
@@ -157,11 +166,13 @@ def _middle_shapes(face: _Face) -> dict[str, Points]:
         "mouthPucker": 0.48 * around[:, None] * inward + _move(around, 0, 0, 7.0),
         "mouthLeft": _move(around, 7.5, 0, -0.5),
         "mouthRight": _move(around, -7.5, 0, -0.5),
-        "mouthRollUpper": _move(upper, 0, 0, -2.4) + _move(upper * face.off_contact, 0, -1.0, 0),
-        "mouthRollLower": _move(lower, 0, 0, -1.7) + _move(lower * face.off_contact, 0, 1.2, 0),
+        "mouthRollUpper": _move(face.rolled(upper), 0, 0, -2.4)
+        + _move(upper * face.off_contact, 0, -1.0, 0),
+        "mouthRollLower": _move(face.rolled(lower), 0, 0, -1.7)
+        + _move(lower * face.off_contact, 0, 1.2, 0),
         "mouthShrugUpper": _move(upper, 0, 2.0, 2.0),
         "mouthShrugLower": _move(face.bump(0, -44, 103, 18, 8, 16), 0, 3.0, 1.0)
-        + _move(lower, 0, 0, 0.6)
+        + _move(lower * face.off_contact, 0, 0, 0.6)
         + _move(chin, 0, 3.0, 1.0),
         "cheekPuff": _move(puff, 0, 0, 3.5) + np.sign(p[:, :1]) * _move(puff, 7.5, 0, 0),
         "browInnerUp": _move(brows * face.off_eye, 0, 6.0, 0.3),
