@@ -11,8 +11,7 @@ from torch import Tensor
 from headworks.cameras import Camera
 from headworks.gaussians import Gaussians
 from headworks.splat import semantics
-from headworks.splat.checks import check_gaussians
-from headworks.splat.checks import check_inputs as _check
+from headworks.splat.checks import check_shapes, check_values
 
 BACKENDS = ("auto", "gsplat", "cpu", "torch")
 # arguments of gsplat.rasterization 1.5.3 that change what is computed, with the value that is done
@@ -89,39 +88,51 @@ def rasterization(
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
-    for name, value in other.items():
+    if other:
+        _refuse_others(other)
+    inputs = means, quats, scales, opacities, colors, viewmats, Ks
+    if check_inputs:
+        check_shapes(*inputs, width, height, backgrounds, render_mode, rasterize_mode)
+    if backend == "auto":
+        backend = "gsplat" if means.is_cuda else "cpu"
+    rules = semantics.installed()
+    options: dict[str, Any] = {}
+    if backend == "cpu":
+        from headworks.splat.cpu import backend as implementation
+
+        options["check_values"] = check_inputs  # its kernels look at the values themselves
+    else:
+        if check_inputs:
+            check_values(*inputs)
+        if backend == "torch":
+            from headworks.splat import reference as implementation  # type: ignore[no-redef]
+        else:
+            from headworks.splat import gsplat_backend as implementation  # type: ignore[no-redef]
+
+            if max_alpha is not None and max_alpha != rules.max_alpha:
+                raise NotImplementedError("max_alpha: gsplat's clamp is fixed at compile time")
+    return implementation.rasterization(
+        *inputs, width, height,
+        near_plane=near_plane, far_plane=far_plane, eps2d=eps2d, radius_clip=radius_clip,
+        backgrounds=backgrounds, render_mode=render_mode, rasterize_mode=rasterize_mode,
+        max_alpha=rules.max_alpha if max_alpha is None else max_alpha,
+        rho_floor=rules.rho_floor, absgrad=absgrad, **options,
+    )  # fmt: skip
+
+
+def _refuse_others(arguments: dict[str, Any]) -> None:
+    """Arguments of gsplat's function that are not those of `rasterization`.
+
+    Raises:
+        TypeError: gsplat has none of that name. NotImplementedError: it asks for what nobody does.
+    """
+    for name, value in arguments.items():
         if name in NO_EFFECT:
             continue
         if name not in GSPLAT_ONLY:
             raise TypeError(f"rasterization() has no argument {name!r}")
         if value != GSPLAT_ONLY[name]:
             raise NotImplementedError(f"{name}={value!r}: no backend here does this")
-    if check_inputs:
-        _check(
-            means, quats, scales, opacities, colors, viewmats, Ks, width, height, backgrounds,
-            render_mode, rasterize_mode,
-        )  # fmt: skip
-    if backend == "auto":
-        backend = "gsplat" if means.is_cuda else "cpu"
-    if check_inputs and backend != "cpu":
-        check_gaussians(means, quats, scales, opacities)
-    rules = semantics.installed()
-    if backend == "gsplat":
-        from headworks.splat import gsplat_backend as implementation
-
-        if max_alpha is not None and max_alpha != rules.max_alpha:
-            raise NotImplementedError("max_alpha: gsplat's clamp is fixed at compile time")
-    elif backend == "torch":
-        from headworks.splat import reference as implementation  # type: ignore[no-redef]
-    else:
-        from headworks.splat.cpu import backend as implementation  # type: ignore[no-redef]
-    return implementation.rasterization(
-        means, quats, scales, opacities, colors, viewmats, Ks, width, height,
-        near_plane=near_plane, far_plane=far_plane, eps2d=eps2d, radius_clip=radius_clip,
-        backgrounds=backgrounds, render_mode=render_mode, rasterize_mode=rasterize_mode,
-        max_alpha=rules.max_alpha if max_alpha is None else max_alpha,
-        rho_floor=rules.rho_floor, absgrad=absgrad,
-    )  # fmt: skip
 
 
 def render(

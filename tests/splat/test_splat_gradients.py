@@ -109,7 +109,7 @@ def kept(monkeypatch):
 
     def remember(ctx, *inputs):
         frame = inputs[-1]
-        arrays = frame.records, frame.radii, frame.lists.entries, frame.lists.slots
+        arrays = frame.records, frame.radii, frame.places, frame.numbers
         references.extend(weakref.ref(a) for a in arrays)
         return original(ctx, *inputs)
 

@@ -330,7 +330,7 @@ def test_late_helper_touches_nothing(simd, monkeypatch):
                 assert np.array_equal(a, b, equal_nan=True), kernel.py_func.__name__
 
     monkeypatch.setattr(autograd.threads, "share", alone_then_late)
-    monkeypatch.setattr(autograd, "_share", lambda n: 2)
+    monkeypatch.setattr(autograd, "_share", lambda n, most: 2)
     run(head(500, 48), 48, 40, torch.float32)
     assert late == ["prepare", "forward", "backward", "project_backward"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,22 +35,21 @@ STEP = CHUNK  # list entries to work on at a time
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
-NOTHING = np.empty((0, 2), np.float32)
+NOTHING, NO_COLORS = np.empty((0, 2), np.float32), np.empty(0, np.float32)
 
 
 class View(NamedTuple):
     """One camera and the rules of its projection; see `headworks.splat.rasterization`."""
 
     K: NDArray[np.float64]
-    width: int
-    height: int
+    size: tuple[int, int]  # width, height
     near: float
     far: float
     eps2d: float
     radius_clip: float
     antialiased: bool
     rho_floor: float
-    max_alpha: float
+    max_alpha: np.float32
 
 
 class Lists(NamedTuple):
@@ -73,26 +73,36 @@ class Frame:
 
     Args:
         view: the camera. differentiable: whether a backward pass may come, which needs slots.
+        colors: [N, D], to be searched for values that are not finite, with the camera; or None.
+        how: threads to use and kernels.
     """
 
-    def __init__(self, view: View, differentiable: bool) -> None:
-        self.view, self.differentiable = view, differentiable
+    __slots__ = (
+        "absgrad", "colors", "differentiable", "filled", "how", "lists", "numbers",
+        "offsets", "places", "radii", "records", "suspicious", "tile_order", "view",
+    )  # fmt: skip
+
+    def __init__(self, view: View, differentiable: bool, colors: Tensor | None, how: How) -> None:
+        self.view, self.differentiable, self.colors, self.how = view, differentiable, colors, how
         self.absgrad: Floats | None = None  # [N, 2], written by the backward pass
-        self.radii: Ints
-        self.records: Floats
-        self.offsets: Longs
-        self.tile_order: Ints
-        self.lists: Lists
         self.filled = False  # whether the lists have their entries
+        self.suspicious = False  # whether colours or camera are not finite
+        self.radii: Ints  # [1, N, 2]
+        self.records: Floats
+        self.places: Longs  # offsets, order of tiles and offsets of slots in one piece
+        self.offsets: Longs
+        self.tile_order: Longs
+        self.numbers: Ints  # entries and slots in one piece
+        self.lists: Lists
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
     return (tensor if tensor.is_contiguous() else tensor.contiguous()).numpy()
 
 
-def _share(n: int) -> int:
-    """Threads for n Gaussians."""
-    return max(1, min(threads.n_threads(), n // GRAIN))
+def _share(n: int, most: int) -> int:
+    """Threads for n Gaussians, of so many."""
+    return max(1, min(most, n // GRAIN))
 
 
 def _parts(n: int, count: int) -> int:
@@ -114,17 +124,37 @@ VARIANTS = {
 }
 
 
-def _kernels() -> Kernels:
-    """Kernels with explicit vectors, or the auto-vectorised twin by HEADWORKS_SIMD=auto."""
+class How(NamedTuple):
+    """How a call computes: threads at most, the projection, and the kernels of blending."""
+
+    threads: int
+    projection: Kernels
+    blending: Any
+
+
+def how(n: int) -> How:
+    """Kernels with explicit vectors, or the auto-vectorised twin by HEADWORKS_SIMD=auto.
+
+    Args:
+        n: Gaussians; a projection by vectors needs at least one block of them.
+    """
     name = os.environ.get("HEADWORKS_SIMD", "explicit")
     if name not in VARIANTS:
         raise ValueError(f"HEADWORKS_SIMD must be one of {sorted(VARIANTS)}, got {name!r}")
-    return VARIANTS[name]
+    kernels = VARIANTS[name]
+    projection = kernels if n >= LANES else VARIANTS["auto"]
+    return How(threads.n_threads(), projection, kernels.blending)
 
 
-def _projection(n: int) -> Kernels:
-    """The projection for n Gaussians: vectors need at least one block of them."""
-    return _kernels() if n >= LANES else VARIANTS["auto"]
+def _once(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """As torch's `once_differentiable`, which costs several microseconds, only where it matters."""
+    careful = once_differentiable(backward)
+
+    @functools.wraps(backward)
+    def quick(ctx: Any, *grads: Tensor | None) -> Any:
+        return careful(ctx, *grads) if torch.is_grad_enabled() else backward(ctx, *grads)
+
+    return quick
 
 
 class Project(torch.autograd.Function):
@@ -138,63 +168,73 @@ class Project(torch.autograd.Function):
         ctx: Any, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, viewmat: Tensor,
         frame: Frame,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        n, view = len(means), frame.view
-        count = _share(n)
-        arrays = [_array(t) for t in (means, quats, scales, opacities, viewmat)]
-        shapes = (1, n, 2), (1, n, 3), (1, n), (1, n)
-        outputs = [np.empty(shape, np.float32) for shape in shapes]
-        frame.radii, spans = np.empty((n, 2), np.int32), np.empty((n, 4), np.int32)
-        frame.records = np.empty((n, GEOMETRY), np.float32)
-        tiles_x, tiles_y = -(-view.width // project.TILE), -(-view.height // project.TILE)
+        n, view, empty = means.shape[0], frame.view, np.empty
+        count = _share(n, frame.how.threads)
+        means2d, conics = empty((1, n, 2), np.float32), empty((1, n, 3), np.float32)
+        opacities2d, depths = empty((1, n), np.float32), empty((1, n), np.float32)
+        radii, spans = empty((1, n, 2), np.int32), empty((n, 4), np.int32)
+        records = empty((n, GEOMETRY), np.float32)
+        width, height = view.size
+        tiles_x, tiles_y = -(-width // project.TILE), -(-height // project.TILE)
         tiles = tiles_x * tiles_y
-        frame.offsets, frame.tile_order = np.empty(tiles + 1, np.int64), np.empty(tiles, np.int32)
-        counts = np.empty((1 if count == 1 else 2 * count, tiles), np.int64)
-        slot_offsets = np.zeros(n + 1 if frame.differentiable else 0, np.int64)
-        order, visible = np.empty(n, np.int32), np.zeros(1, np.int64)
-        bad = np.full(1, -1)
+        places = empty(2 * tiles + 1 + (n + 1) * frame.differentiable, np.int64)
+        offsets, tile_order = places[: tiles + 1], places[tiles + 1 : 2 * tiles + 1]
+        slot_offsets = places[2 * tiles + 1 :]
+        slot_offsets.fill(0)
+        counts = empty((1 if count == 1 else 2 * count, tiles), np.int64)
+        order, visible, bad = empty(n, np.int32), empty(1, np.int64), empty(2, np.int64)
+        bad.fill(-1)
+        colors = NO_COLORS if frame.colors is None else _array(frame.colors).reshape(-1)
         threads.share(
-            _projection(n).prepare, count, gate(4), _parts(n, count), *arrays[:4], arrays[4][0],
-            view.K, (view.width, view.height), view.near, view.far, view.eps2d, view.radius_clip,
-            view.antialiased, view.rho_floor, *(output[0] for output in outputs), spans,
-            frame.radii, frame.records, bad, tiles_x, order, visible, counts, frame.offsets,
-            frame.tile_order, slot_offsets,
+            frame.how.projection.prepare, count, gate(4), _parts(n, count), _array(means),
+            _array(quats), _array(scales), _array(opacities), _array(viewmat)[0], view.K,
+            view.size, view.near, view.far, view.eps2d, view.radius_clip, view.antialiased,
+            view.rho_floor, means2d[0], conics[0], opacities2d[0], depths[0], spans, radii[0],
+            records, bad, colors, tiles_x, order, visible, counts, offsets, tile_order,
+            slot_offsets,
         )  # fmt: skip
         if bad[0] >= 0:
             _raise_bad(means, quats, scales, opacities)
-        entries = int(frame.offsets[-1])
+        frame.suspicious = bad[1] >= 0
+        entries = int(offsets[tiles])
+        numbers = empty(entries * (1 + frame.differentiable) + PADDING, np.int32)
+        numbers[entries : entries + PADDING] = 0
+        frame.records, frame.radii, frame.places, frame.numbers = records, radii, places, numbers
+        frame.offsets, frame.tile_order = offsets, tile_order
         frame.lists = Lists(
-            order, visible, spans, tiles_x, counts, slot_offsets,
-            np.empty(entries + PADDING, np.int32),
-            np.empty(entries if frame.differentiable else 0, np.int32),
+            order, visible, spans, tiles_x, counts, slot_offsets, numbers[: entries + PADDING],
+            numbers[entries + PADDING :],
         )  # fmt: skip
-        frame.lists.entries[entries:] = 0
+        from_numpy = torch.from_numpy
         if frame.differentiable:
-            ctx.view = view
-            ctx.save_for_backward(
-                means, quats, scales, opacities, viewmat, torch.from_numpy(frame.radii)
-            )
+            ctx.view, ctx.how = view, frame.how
+            ctx.save_for_backward(means, quats, scales, opacities, viewmat, from_numpy(radii))
             ctx.set_materialize_grads(False)
-        return tuple(torch.from_numpy(output) for output in outputs)
+        return (
+            from_numpy(means2d), from_numpy(conics), from_numpy(opacities2d), from_numpy(depths),
+        )  # fmt: skip
 
     @staticmethod
-    @once_differentiable
+    @_once
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        *arrays, viewmat, radii = (_array(t) for t in ctx.saved_tensors)
-        view, n, needed = ctx.view, len(radii), ctx.needs_input_grad
+        means, quats, scales, opacities, viewmat, radii = ctx.saved_tensors
+        view, n, needed, empty = ctx.view, means.shape[0], ctx.needs_input_grad, np.empty
         given = [
             np.zeros(shape, np.float32) if g is None else _array(g)[0]
             for g, shape in zip(grads, ((n, 2), (n, 3), (n,), (n,)))
         ]
         wanted = SHAPED * (needed[1] or needed[2]) | VIEWED * needed[4]
         rows = n if wanted & SHAPED else 0
-        shapes = (n, 3), (rows, 4), (rows, 3), (n,), (1, 4, 4)
-        gradients = [np.empty(shape, np.float32) for shape in shapes]
+        g_means, g_quats = empty((n, 3), np.float32), empty((rows, 4), np.float32)
+        g_scales, g_opacities = empty((rows, 3), np.float32), empty(n, np.float32)
+        g_view = empty((1, 4, 4), np.float32)
         threads.share(
-            _projection(n).project_backward, _share(n), gate(2), *arrays, viewmat[0], view.K,
-            (view.width, view.height), view.eps2d, view.antialiased, view.rho_floor, radii, *given,
-            wanted, *gradients[:4], np.empty((project.VIEW_CHUNKS, 3, 4)), gradients[4][0],
+            ctx.how.projection.project_backward, _share(n, ctx.how.threads), gate(2), _array(means),
+            _array(quats), _array(scales), _array(opacities), _array(viewmat)[0], view.K, view.size,
+            view.eps2d, view.antialiased, view.rho_floor, radii.numpy()[0], *given, wanted, g_means,
+            g_quats, g_scales, g_opacities, empty((project.VIEW_CHUNKS, 3, 4)), g_view[0],
         )  # fmt: skip
-        return (*_needed(gradients, needed), None)
+        return _needed((g_means, g_quats, g_scales, g_opacities, g_view), needed)
 
 
 class Blend(torch.autograd.Function):
@@ -207,72 +247,87 @@ class Blend(torch.autograd.Function):
     def forward(
         ctx: Any, means2d: Tensor, conics: Tensor, opacities: Tensor, colors: Tensor, frame: Frame
     ) -> tuple[Tensor, Tensor]:
-        view, lists, used = frame.view, frame.lists, colors.shape[1]
-        count = _share(len(lists.entries))
-        D = next(k for k in CHANNELS if k >= used)
-        padded = _array(colors if used == D else torch.nn.functional.pad(colors, (0, D - used)))
-        image = np.empty((1, view.height, view.width, used), np.float32)
-        alphas = np.empty((1, view.height, view.width, 1), np.float32)
-        kernels = _kernels().blending
-        with Borrowed(count, kernels.scratch_size(D)) as scratch:
+        view, lists, how, used = frame.view, frame.lists, frame.how, colors.shape[1]
+        count = _share(len(lists.entries), how.threads)
+        D, padded = _padded(colors)
+        width, height = view.size
+        image = np.empty((1, height, width, used), np.float32)
+        alphas = np.empty((1, height, width, 1), np.float32)
+        with Borrowed(count, how.blending.scratch_size(D)) as scratch:
             threads.share(
-                kernels.forward, count, gate(2), scratch, *lists, frame.filled, frame.tile_order,
-                frame.offsets, frame.records, padded, np.float32(view.max_alpha), STEP, image[0],
-                alphas[0, ..., 0], (0,) * D,
+                how.blending.forward, count, gate(2), scratch, *lists, frame.filled,
+                frame.tile_order, frame.offsets, frame.records, padded, view.max_alpha, STEP,
+                image[0], alphas[0, ..., 0], (0,) * D,
             )  # fmt: skip
         frame.filled = True
-        outputs = torch.from_numpy(image), torch.from_numpy(alphas)
+        from_numpy = torch.from_numpy
+        outputs = from_numpy(image), from_numpy(alphas)
         if frame.differentiable:
-            ctx.max_alpha, ctx.absgrad, ctx.tiles_x = view.max_alpha, frame.absgrad, lists.tiles_x
-            arrays = (
-                padded, frame.records, frame.tile_order, frame.offsets, lists.entries, lists.slots,
-                lists.slot_offsets,
-            )  # fmt: skip
+            ctx.max_alpha, ctx.absgrad, ctx.how = view.max_alpha, frame.absgrad, how
+            ctx.tiles = lists.tiles_x, len(frame.tile_order)
             ctx.save_for_backward(
-                conics, opacities, colors, *outputs, *(torch.from_numpy(a) for a in arrays)
-            )
+                conics, opacities, colors, *outputs, from_numpy(frame.records),
+                from_numpy(frame.places), from_numpy(frame.numbers),
+            )  # fmt: skip
             ctx.set_materialize_grads(False)
         return outputs
 
     @staticmethod
-    @once_differentiable
+    @_once
     def backward(
         ctx: Any, g_image: Tensor | None, g_alphas: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        conics, opacities, _, image, alphas, padded, records, tile_order, *lists, slot_offsets = (
-            _array(t) for t in ctx.saved_tensors
+        conics, opacities, colors, image_, alphas_, records, places_, numbers_ = ctx.saved_tensors
+        image, alphas = image_.numpy()[0], alphas_.numpy()[0, ..., 0]
+        places, numbers = places_.numpy(), numbers_.numpy()
+        (tiles_x, tiles), n, needed, empty = (
+            ctx.tiles,
+            conics.shape[1],
+            ctx.needs_input_grad,
+            np.empty,
         )
-        n, D, needed = conics.shape[1], padded.shape[1], ctx.needs_input_grad
-        entries = int(slot_offsets[-1])
-        count = _share(entries)
+        D, padded = _padded(colors)
+        entries = int(places[tiles])
+        count = _share(entries, ctx.how.threads)
         given = (
-            np.zeros_like(image[0]) if g_image is None else _array(g_image)[0],
+            np.zeros_like(image) if g_image is None else _array(g_image)[0],
             NOTHING if g_alphas is None else _array(g_alphas)[0, ..., 0],
         )
-        wanted = GEOMETRIC * any(needed[:3]) | COLORED * needed[3]
-        geometric, colored = n if wanted & GEOMETRIC else 0, n if wanted & COLORED else 0
-        shapes = (1, geometric, 2), (1, geometric, 3), (1, geometric), (colored, image.shape[3])
-        gradients = [np.empty(shape, np.float32) for shape in shapes]
+        wanted = GEOMETRIC * (needed[0] or needed[1] or needed[2]) | COLORED * needed[3]
+        rows, colored = n if wanted & GEOMETRIC else 0, n if wanted & COLORED else 0
+        g_means2d, g_conics = empty((1, rows, 2), np.float32), empty((1, rows, 3), np.float32)
+        g_opacities = empty((1, rows), np.float32)
+        g_colors = empty((colored, image.shape[2]), np.float32)
         magnitudes = NOTHING
         if ctx.absgrad is not None:
             wanted, magnitudes = wanted | ABSOLUTE, ctx.absgrad
-        kernels = _kernels().blending
+        kernels = ctx.how.blending
         with (
-            Borrowed(entries, kernels.row_size(D)) as rows,
+            Borrowed(entries, kernels.row_size(D)) as slot_rows,
             Borrowed(count, kernels.scratch_size(D)) as scratch,
         ):
             threads.share(
-                kernels.backward, count, gate(2), scratch, tile_order, ctx.tiles_x, *lists, records,
-                padded, np.float32(ctx.max_alpha), STEP, image[0], alphas[0, ..., 0], *given, rows,
-                wanted, (0,) * D, _parts(n, count), slot_offsets, conics[0], opacities[0],
-                *(g[0] for g in gradients[:3]), gradients[3], magnitudes,
+                kernels.backward, count, gate(2), scratch, places[tiles + 1 : 2 * tiles + 1],
+                tiles_x, places[: tiles + 1], numbers[: entries + PADDING],
+                numbers[entries + PADDING :], records.numpy(), padded, ctx.max_alpha, STEP, image,
+                alphas, *given, slot_rows, wanted, (0,) * D, _parts(n, count),
+                places[2 * tiles + 1 :], conics.numpy()[0], opacities.numpy()[0], g_means2d[0],
+                g_conics[0], g_opacities[0], g_colors, magnitudes,
             )  # fmt: skip
-        return (*_needed(gradients, needed), None)
+        return _needed((g_means2d, g_conics, g_opacities, g_colors), needed)
 
 
-def _needed(arrays: Sequence[Floats], needed: Sequence[bool]) -> Iterator[Tensor | None]:
-    """The gradients that were asked for."""
-    return (torch.from_numpy(a) if asked else None for a, asked in zip(arrays, needed))
+def _padded(colors: Tensor) -> tuple[int, Floats]:
+    """Channels of the kernels for these colours, and the colours with so many."""
+    used = colors.shape[1]
+    D = next(k for k in CHANNELS if k >= used)
+    return D, _array(colors if used == D else torch.nn.functional.pad(colors, (0, D - used)))
+
+
+def _needed(arrays: tuple[Floats, ...], needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """The gradients that were asked for, and none for the frame."""
+    found = [torch.from_numpy(a) if asked else None for a, asked in zip(arrays, needed)]
+    return (*found, None)
 
 
 def _raise_bad(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from numba import njit
 
-_SOURCES = sorted(Path(__file__).parent.glob("*.py"))
+# no kernels in these, and nothing that a kernel is compiled with
+HOST = {"__init__.py", "autograd.py", "backend.py", "threads.py", "workspace.py"}
+_SOURCES = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name not in HOST)
 DIGEST = hashlib.sha256(b"".join(p.read_bytes() for p in _SOURCES)).hexdigest()[:10]
 
 STRICT = {"nnan", "ninf", "nsz"}  # no reordering: forward and backward must decide alike
@@ -20,7 +22,7 @@ def kernel(fastmath: set[str] | None = None) -> Callable[[Callable[..., Any]], A
     """Decorator for a kernel of this folder.
 
     Numba's cache looks at the file of a function only, not at what it calls or at the constants it
-    was compiled with; so the digest of all sources of the folder becomes part of the cached name.
+    was compiled with; so the digest of all sources of kernels becomes part of the cached name.
     """
 
     def compile_lazily(function: Callable[..., Any]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from headworks.splat.cpu.bins import arrange
 from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
-from headworks.splat.cpu.rules import SHAPED, VIEWED
+from headworks.splat.cpu.rules import F0, SHAPED, VIEWED
 
 TILE = 32  # pixels per side of the tiles whose lists are blended
 MAX_EXTENT = 3.33
@@ -52,7 +52,7 @@ def project(
             one-past-last in x, then in y; all 0 where culled. radii: int32 [N, 2] out, 0 = culled.
         records: float32 [N, 8] for blending: x, y, conic in units of log 2 (xx and yy halved), log2
             opacity, and the slopes -B/A, -B/C of the ellipse's axes.
-        bad: int64 [1], set to an index with a non-finite value or a zero quaternion.
+        bad: int64 [2], the first set to an index with a non-finite value or a zero quaternion.
     """
     n = len(means)
     width, height = size
@@ -153,15 +153,33 @@ def project(
 
 
 @kernel()
+def check(part, parts, colors, view, K, bad):
+    """Set bad[1] when one part of the colours, or the camera, has a non-finite value.
+
+    Args:
+        colors: float32 [any], what shall be looked at. view, K, bad: of `project`.
+    """
+    n, wrong = len(colors), 0
+    for i in range(n * part // parts, n * (part + 1) // parts):
+        wrong += colors[i] - colors[i] != F0  # inf and nan give nan
+    for q in range(9 if part == 0 else 0):
+        wrong += K[q // 3, q % 3] - K[q // 3, q % 3] != 0.0
+    for q in range(16 if part == 0 else 0):
+        wrong += view[q // 4, q % 4] - view[q // 4, q % 4] != F0
+    if wrong > 0:
+        bad[1] = wrong
+
+
+@kernel()
 def prepare(
     thread, threads, gate, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d,
     radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
-    records, bad, tiles_x, order, visible, counts, offsets, tile_order, slot_offsets,
+    records, bad, colors, tiles_x, order, visible, counts, offsets, tile_order, slot_offsets,
 ):  # fmt: skip
     """Project in so many parts, sort by depth, measure the lists: four phases of a gate.
 
     Args:
-        means to bad: of `project`. tiles_x to slot_offsets: of `bins.arrange`.
+        means to bad: of `project`. colors: of `check`. tiles_x to slot_offsets: of `bins.arrange`.
     """
     while True:
         part = take(gate, 0)
@@ -172,6 +190,7 @@ def prepare(
             radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
             records, bad,
         )  # fmt: skip
+        check(part, parts, colors, view, K, bad)
         finish(gate, 0)
     wait(gate, 0, parts)
     arrange(

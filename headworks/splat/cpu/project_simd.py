@@ -14,7 +14,7 @@ import numpy as np
 from headworks.splat.cpu.bins import arrange
 from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
-from headworks.splat.cpu.project import MAX_EXTENT, MIN_ALPHA, TAN_MARGIN, TILE
+from headworks.splat.cpu.project import MAX_EXTENT, MIN_ALPHA, TAN_MARGIN, TILE, check
 from headworks.splat.cpu.simd import (
     LANES,
     add,
@@ -197,7 +197,7 @@ def project(
 def prepare(
     thread, threads, gate, parts, means, quats, scales, opacities, view, K, size, near, far, eps2d,
     radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
-    records, bad, tiles_x, order, visible, counts, offsets, tile_order, slot_offsets,
+    records, bad, colors, tiles_x, order, visible, counts, offsets, tile_order, slot_offsets,
 ):  # fmt: skip
     """See `project.prepare`."""
     while True:
@@ -209,6 +209,7 @@ def prepare(
             radius_clip, antialiased, rho_floor, means2d, conics, opacities2d, depths, spans, radii,
             records, bad,
         )  # fmt: skip
+        check(part, parts, colors, view, K, bad)
         finish(gate, 0)
     wait(gate, 0, parts)
     arrange(

@@ -89,6 +89,9 @@ def share(kernel: Callable[..., Any], threads: int, gate: NDArray[np.int64], *ar
         BaseException: what the kernel raised, here or in a helper; nobody waits for the others'
             parts then.
     """
+    if threads == 1:
+        kernel(0, 1, gate, *args)
+        return
     failures: list[BaseException] = []
 
     def report(outcome: BaseException | None) -> None:
@@ -96,9 +99,8 @@ def share(kernel: Callable[..., Any], threads: int, gate: NDArray[np.int64], *ar
             failures.append(outcome)
             abandon(gate)
 
-    if threads > 1:
-        for thread, tasks in zip(range(1, threads), _workers(threads - 1)):
-            tasks.put((kernel, (thread, threads, gate, *args), report))
+    for thread, tasks in zip(range(1, threads), _workers(threads - 1)):
+        tasks.put((kernel, (thread, threads, gate, *args), report))
     try:
         kernel(0, threads, gate, *args)
     except BaseException:
