@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from gasp_cells import Fit, Name, Prior, Study, prior_file, result_file
 from gasp_page import write_page
 from gasp_people import GROUPS, SETTINGS, Setting
 
-from headworks.avatars.gasp.study import FILE, SCHEMA
 from headworks.metrics.aggregate import Comparison, bootstrap_interval, paired_bootstrap
+from headworks.metrics.study import FILE, SCHEMA
 
 COUNTS = (4, 16, 64)
 UV_SIZES = (32, 64, 128)
@@ -94,6 +95,7 @@ def report(study: Study, subjects: list[Name], priors: list[Prior], fits: list[F
             found[cell.name] = {
                 **json.loads(path.read_text()),
                 "picture": str(path.with_suffix(".png").relative_to(study.folder)),
+                "sha256": sha256(path.with_suffix(".png").read_bytes()).hexdigest(),
                 "cell": cell,
             }
     lines, status = [], 0
@@ -156,6 +158,7 @@ def pictures(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
                 "variant": cell.variant,
                 "prior": cell.prior.name if cell.prior else None,
                 "file": r["picture"],
+                "sha256": r["sha256"],
                 "groups": [g for g in ("train", *GROUPS) if g in r["scores"]],
                 "psnr": {group: s["psnr_full"] for group, s in r["scores"].items()},
                 "flip": {group: s["flip_full"] for group, s in r["scores"].items()},

@@ -19,7 +19,7 @@ from gasp_table import Bar, compare
 from gasp_workspace import Protocol, _every, subject_in
 
 from headworks.artifacts import read_meta, write_arrays, write_meta
-from headworks.avatars.gasp.study import SCHEMA, read_study
+from headworks.metrics.study import SCHEMA, read_study
 from headworks.errors import ArtifactError
 from headworks.formats.nersemble import CORNERS, FRONTAL
 from headworks.tracks import POSE_FIELDS, load_truth

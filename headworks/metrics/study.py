@@ -40,7 +40,7 @@ class Picture:
     Attributes:
         file: PNG. person, setting, variant: whose, from which pictures, by which method.
         prior: which prior, None for methods without one. groups: of the columns, from the left.
-        psnr, flip: group -> mean over its pictures.
+        psnr, flip: group -> mean over its pictures. sha256: of the file; "" in older studies.
     """
 
     file: Path
@@ -51,6 +51,25 @@ class Picture:
     groups: tuple[str, ...]
     psnr: dict[str, float]
     flip: dict[str, float]
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Priors of several sizes, all else equal.
+
+    Attributes:
+        family: what differs, "people" or "UV". setting: from which pictures avatars were fitted.
+        sizes: of the priors. psnr: mean over people, dB, unseen views. monotone: whether more is
+            never worse. flat: whether all losses had stopped falling.
+    """
+
+    family: str
+    setting: str
+    sizes: tuple[int, ...]
+    psnr: tuple[float, ...]
+    monotone: bool
+    flat: bool
 
 
 @dataclass(frozen=True)
@@ -58,12 +77,14 @@ class StudyResult:
     """What a study found.
 
     Attributes:
-        done, planned: numbers of fits. lines: comparisons. pictures: the most important first.
+        done, planned: numbers of fits. lines: comparisons. trends: of sizes.
+        pictures: the most important first.
     """
 
     done: int
     planned: int
     lines: tuple[Line, ...]
+    trends: tuple[Trend, ...]
     pictures: tuple[Picture, ...]
 
 
@@ -92,11 +113,18 @@ def read_study(folder: Path) -> StudyResult:
         pictures = tuple(
             Picture(
                 _inside(folder, r["file"]), r["person"], r["setting"], r["variant"], r["prior"],
-                tuple(r["groups"]), dict(r["psnr"]), dict(r["flip"]),
+                tuple(r["groups"]), dict(r["psnr"]), dict(r["flip"]), r.get("sha256", ""),
             )
             for r in facts["pictures"]
         )  # fmt: skip
-        return StudyResult(facts["cells"], facts["of"], lines, pictures)
+        trends = tuple(
+            Trend(
+                r["family"], r["setting"], tuple(r["sizes"]),
+                tuple(m["psnr_full"] for m in r["means"]), r["monotone"], r["flat"],
+            )
+            for r in facts.get("trends", ())
+        )  # fmt: skip
+        return StudyResult(facts["cells"], facts["of"], lines, trends, pictures)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"{path}: not a readable study ({error!r}); `python benchmarks/gasp.py --out FOLDER` "
