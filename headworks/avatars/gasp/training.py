@@ -22,13 +22,11 @@ from headworks.avatars.binding import (
 from headworks.avatars.gasp.checkpoint import Checkpoints
 from headworks.avatars.gasp.config import TrainingConfig
 from headworks.avatars.losses import ImageLoss, geometry_regulariser
-from headworks.avatars.training import Curve, loss_fall, psnr_of
+from headworks.avatars.training import EVERY, Curve, loss_fall, psnr_of
 from headworks.avatars.views import Views, splat_view
 from headworks.heads.base import HeadModel
 from headworks.seeds import generator
 
-CURVE_STEPS = 20
-"""Steps that one point of a training curve averages."""
 INNER_REGIONS = ("eyes", "teeth", "tongue", "mouth_inner")
 
 
@@ -259,7 +257,7 @@ class Training:
             self.recent.append(self.mean(float(loss.detach()), psnr))
             self.step = step + 1
             last = self.step == self.end
-            if len(self.recent) == CURVE_STEPS or last:
+            if len(self.recent) == EVERY or last:
                 loss_mean, psnr_mean = np.mean(self.recent, 0).tolist()
                 self.points.append((float(self.step), loss_mean, psnr_mean))
                 self.recent.clear()
