@@ -2,6 +2,7 @@
 
     python benchmarks/people.py                          # 200 people, some minutes on 2 cores
     python benchmarks/people.py --people 40 --ict ../shared/data/ict_facekit.npz
+    python benchmarks/people.py --keep measured          # may be killed and started again
     python benchmarks/people.py --sheet docs/synthetic_people.jpg --people 0
 
 Prints, each with its bar: in how many frontal renders (neutral, yaw within 15 degrees) and renders
@@ -10,13 +11,15 @@ landmarks lie from the projected true ones, in distances of the outer eye corner
 identity distance separates people (the second render of a person has other light); images per
 second of the preview path at 128 pixels; crossings of skin, lids and lips
 (`headworks.heads.checks`).
-With `--ict FILE` or `--head NAME` another head model stands beside. Leaves with status 1 when a
-bar is not met.
+With `--ict FILE` or `--head NAME` another head model stands beside. With `--keep FOLDER` what was
+seen of each person is kept there and not measured again: use a new folder for new code. Leaves with
+status 1 when a bar is not met.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -43,8 +46,9 @@ from headworks.metrics.identity import face_distance, face_encoding
 from headworks.seeds import generator
 from headworks.synthetic import Person, make_person, render_person
 from headworks.synthetic.motion import coefficients, held
+from headworks.synthetic.person import draw_identity
 from headworks.synthetic.render import pose_person, render_stage
-from headworks.synthetic.traits import draw_light
+from headworks.synthetic.traits import draw_light, draw_traits
 
 SIZE = 320
 """Pixels per side of the detectors' pictures; a face is about 140 pixels wide."""
@@ -67,6 +71,25 @@ class Seen:
     codes: list[NDArray[np.float64] | None] = field(default_factory=list)
     code_same_light: NDArray[np.float64] | None = None
     seconds: list[float] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Keep it as JSON, whole or not at all."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["codes"] = [code if code is None else code.tolist() for code in self.codes]
+        if self.code_same_light is not None:
+            values["code_same_light"] = self.code_same_light.tolist()
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(values))
+        part.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Seen:
+        """What `write` kept."""
+        seen = cls(**json.loads(path.read_text()))
+        seen.codes = [code if code is None else np.array(code) for code in seen.codes]
+        if seen.code_same_light is not None:
+            seen.code_same_light = np.array(seen.code_same_light)
+        return seen
 
 
 def view(yaw: float, size: int = SIZE, height_m: float = HEIGHT_M, pitch: float = 0.0) -> Camera:
@@ -122,6 +145,20 @@ def examine(seed: int, head_name: str) -> Seen:
     return seen
 
 
+def examined(seed: int, head_name: str, keep: Path | None) -> Seen:
+    """`examine`, or what is kept of it."""
+    if keep is None:
+        return examine(seed, head_name)
+    digest = load_head(head_name).digest[:12]
+    path = keep / f"{digest}_{seed}.json"
+    if path.exists():
+        return Seen.read(path)
+    seen = examine(seed, head_name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seen.write(path)
+    return seen
+
+
 def moves(head: HeadModel, rng: np.random.Generator) -> tuple[torch.Tensor, HeadPose]:
     """Three held expressions of a head, carried over from the procedural one where it is not."""
     ours = load_head("procedural")
@@ -138,7 +175,9 @@ def crossings(seeds: range) -> Soundness:
     """Self-intersections and penetrations of the people's heads."""
     head = load_head("procedural")
     rng = generator(seeds.start, "benchmark", "crossings")
-    people = np.stack([make_person(seed, 128).identity.numpy() for seed in seeds])
+    people = np.stack(
+        [draw_identity(head, draw_traits(generator(s, "person")), s).numpy() for s in seeds]
+    )
     faces = np.stack([random_expressions(head, 5, rng) for _ in seeds])
     return soundness(head, people, faces)
 
@@ -198,6 +237,7 @@ def report_speed(people: list[Seen]) -> bool:
 
 def report_crossings(found: Soundness) -> bool:
     """Print the checks of the geometry; whether their bars are met."""
+    print(f"{found.people} heads, {found.expressions} faces with expressions")
     print(f"skin crossing itself, neutral, pairs {found.intersections}     bar 0")
     print(f"lids in each other, mm               {found.lid_depth_mm:.2f}  bar {DEPTH_BAR_MM}")
     print(f"lips in each other, mm               {found.lip_depth_mm:.2f}  bar {DEPTH_BAR_MM}")
@@ -260,6 +300,7 @@ def main() -> int:
     parser.add_argument("--ict", type=Path, help="ict_facekit.npz, measured beside ours")
     parser.add_argument("--head", help="name of an imported head model, measured beside ours")
     parser.add_argument("--others", type=int, default=40, help="people of the heads beside ours")
+    parser.add_argument("--keep", type=Path, help="folder of what was seen of each person")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of 48 people here")
     arguments = parser.parse_args()
     first = arguments.first_seed
@@ -271,7 +312,7 @@ def main() -> int:
     # Spawned: numba's and torch's threads do not survive a fork.
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as pool:
         seeds = range(first, first + arguments.people)
-        people = list(pool.map(examine, seeds, repeat("procedural")))
+        people = list(pool.map(examined, seeds, repeat("procedural"), repeat(arguments.keep)))
         met &= report("procedural head", people)
         met &= report_speed(people)
         beside = range(first, first + arguments.others)
@@ -279,9 +320,9 @@ def main() -> int:
                   f"head {arguments.head}": arguments.head}  # fmt: skip
         for title, name in others.items():
             if name:
-                report(title, list(pool.map(examine, beside, repeat(name))))
-        few = range(first, first + min(40, arguments.people))
-        met &= report_crossings(pool.submit(crossings, few).result())
+                found = pool.map(examined, beside, repeat(name), repeat(arguments.keep))
+                report(title, list(found))
+        met &= report_crossings(pool.submit(crossings, seeds).result())
     return 0 if met else 1
 
 

@@ -21,8 +21,10 @@ Ids = NDArray[np.int64]
 
 CROSSING_MM = 0.05
 """Triangles that reach less deeply into each other than this are taken to touch."""
+_LIFT_MM = 0.02
 _MM = 1000.0
 _SKIN = ("skin", "scalp", "lips", "eyelids", "ears", "neck", "torso")
+_FLESH = (*_SKIN, "mouth_inner")
 _PIXEL_MM = 0.1
 
 
@@ -246,18 +248,49 @@ def depth_between(head: HeadModel, rest: Array, moved: Array, part: str) -> floa
         head: the model. rest: [V, 3] metres of the neutral face, which tells upper from lower.
         moved: [V, 3] metres. part: "lips", or the lids of the subject's "left" or "right" eye.
     """
-    upper, lower = _halves(head, rest, part)
     faces = head.faces.numpy()
     points = np.ascontiguousarray(moved * _MM)
     worst = 0.0
+    upper, lower = _halves(head, rest, part)
+    # A lip that stands behind the other one is not in it: what is in it is in the head's flesh.
+    flesh = np.ascontiguousarray(faces[head.region_faces(*_FLESH).numpy()])
+    closed = part == "lips" and bool(head.region_faces("mouth_inner").any())
     for inside, outside in ((upper, lower), (lower, upper)):
         own = np.unique(faces[inside])
         other = np.ascontiguousarray(faces[outside])
         # Corners belong to both halves.
         own = np.setdiff1d(own, np.unique(other))
         if len(own) and len(other):
-            worst = max(worst, _deepest(points[own], points, other))
+            depths = _depths(points[own], points, other)
+            for i in np.flatnonzero(depths > worst):
+                if not closed or _inside(_lifted(points, faces[inside], own[i]), points, flesh):
+                    worst = max(worst, float(depths[i]))
     return worst
+
+
+def _lifted(points: Array, faces: Ids, vertex: int) -> Array:
+    """A little out of the surface at a vertex, [3]."""
+    corners = points[faces[(faces == vertex).any(1)]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).sum(0)
+    out: Array = points[vertex] + _LIFT_MM * normal / max(float(np.linalg.norm(normal)), 1e-12)
+    return out
+
+
+@numba.njit(cache=True)
+def _inside(p: Array, points: Array, faces: Ids) -> bool:
+    """Whether a surface winds around a point; openings far away do not matter.
+
+    Source:
+        Jacobson, Kavan, Sorkine-Hornung, Robust inside-outside segmentation using generalized
+        winding numbers, SIGGRAPH 2013; solid angles by van Oosterom and Strackee, 1983.
+    """
+    total = 0.0
+    for f in range(len(faces)):
+        a, b, c = points[faces[f, 0]] - p, points[faces[f, 1]] - p, points[faces[f, 2]] - p
+        x, y, z = np.sqrt((a * a).sum()), np.sqrt((b * b).sum()), np.sqrt((c * c).sum())
+        below = x * y * z + (a * b).sum() * z + (b * c).sum() * x + (c * a).sum() * y
+        total += 2 * np.arctan2((a * _cross(b, c)).sum(), below)
+    return total > 2 * np.pi
 
 
 def _halves(head: HeadModel, rest: Array, part: str) -> tuple[Ids, Ids]:
@@ -286,14 +319,14 @@ def _halves(head: HeadModel, rest: Array, part: str) -> tuple[Ids, Ids]:
 
 
 @numba.njit(cache=True)
-def _deepest(own: Array, points: Array, faces: Ids) -> float:
-    """Largest depth of points behind the surface of triangles that they are nearest to."""
+def _depths(own: Array, points: Array, faces: Ids) -> Array:
+    """How far points lie behind the surface of the triangles that they are nearest to, [N]."""
     normals = np.empty((len(faces), 3))
     for f in range(len(faces)):
         a, b, c = points[faces[f, 0]], points[faces[f, 1]], points[faces[f, 2]]
         n = _cross(b - a, c - a)
         normals[f] = n / max(np.sqrt((n * n).sum()), 1e-12)
-    worst = 0.0
+    out = np.zeros(len(own))
     for i in range(len(own)):
         p = own[i]
         best, side, inner = np.inf, 0.0, False
@@ -307,9 +340,9 @@ def _deepest(own: Array, points: Array, faces: Ids) -> float:
                 side = (gap * normals[f]).sum()
                 inner = interior
         # Beyond the rim of the sheet there is no inside.
-        if inner and side < 0 and -side > worst:
-            worst = -side
-    return worst
+        if inner and side < 0:
+            out[i] = -side
+    return out
 
 
 @numba.njit(cache=True)

@@ -80,3 +80,34 @@ def test_lips_pushed_into_each_other_are_found(head):
     moved[ids, 1] -= 0.004
     assert checks.depth_between(head, rest, rest, "lips") < 0.05
     assert 1.0 < checks.depth_between(head, rest, moved, "lips") < 4.1
+
+
+def test_a_lip_behind_the_other_one_is_not_in_it(head):
+    rest = head.template.double().numpy()
+    upper, _ = checks._halves(head, rest, "lips")
+    ids = np.unique(head.faces.numpy()[upper])
+    before = rest.copy()
+    before[ids] += [0.0, 0.001, 0.004]  # apart, and in front
+    assert checks.depth_between(head, rest, before, "lips") < 0.05
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        {"mouthRollUpper": 1.0},
+        {"mouthRollLower": 1.0},
+        {"mouthRollLower": 1.0, "jawRight": 1.0},
+        {"jawLeft": 1.0, "mouthSmileLeft": 0.8, "mouthSmileRight": 0.8},
+        {"jawForward": 1.0},
+        {"mouthShrugLower": 1.0},
+    ],
+    ids=lambda faces: "+".join(faces),
+)
+def test_lips_that_roll_or_slide_do_not_cut_each_other(head, faces):
+    shown = np.zeros((1, len(head.expression_names)), np.float32)
+    neutral = shown.copy()
+    for name, value in faces.items():
+        shown[0, head.expression_index(name)] = value
+    for identity in people(16):
+        rest, moved = (checks._vertices(head, identity, e)[0] for e in (neutral, shown))
+        assert checks.depth_between(head, rest, moved, "lips") < 0.5
