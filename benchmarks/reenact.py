@@ -2,6 +2,7 @@
 
     python benchmarks/reenact.py                                   # about a minute
     python benchmarks/reenact.py --workspace DEMO --json out.json  # the demo's avatars, too
+    python benchmarks/reenact.py --avatar study/avatars/7000-multiview-full-*/avatar.safetensors
 
 Every frame is posed anew from a motion (a talking, turning head; the demo's avatars: their own
 tracking) and rendered at 256 px. Columns: the reference posing of `BoundAvatar.gaussians`
@@ -31,7 +32,7 @@ import numba
 import numpy as np
 import torch
 
-from headworks.avatars import FILE, BoundAvatar, load_avatar
+from headworks.avatars import FILE, BoundAvatar, load_avatar, load_bound_avatar
 from headworks.avatars.avatar import picture_of
 from headworks.avatars.binding import WIDE_REGIONS, bind_uv, initial_gaussians
 from headworks.cameras import Camera
@@ -72,6 +73,14 @@ def of_workspace(root: Path) -> Iterator[tuple[str, BoundAvatar, Performance, Ca
         side = round(2 * float(tracking.Ks[0, 0, 0, 2]))
         camera = tracking.camera(0, 0, side, side).resized(SIDE, SIDE)
         yield folder.name, avatar, motion, camera
+
+
+def of_file(path: Path) -> tuple[str, BoundAvatar, Performance, Camera]:
+    """A fitted avatar, as a study leaves them, with the synthetic motion."""
+    avatar = load_bound_avatar(path)
+    motion = script_performance(avatar.head, avatar.identity, "talk", 1, SECONDS, FPS)
+    camera = canonical_rest(avatar.head, avatar.identity, SIDE).camera
+    return path.parent.name[:22], avatar, motion, camera
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -128,7 +137,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--workspace", type=Path, help="a workspace whose avatars to measure, too")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="UV maps")
+    parser.add_argument("--avatar", type=Path, nargs="+", default=[], help="files of avatars")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="UV maps")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
@@ -136,6 +146,7 @@ def main() -> int:
     cases: list[Any] = [synthetic(size) for size in given.sizes]
     if given.workspace:
         cases += of_workspace(given.workspace)
+    cases += [of_file(path) for path in given.avatar]
     load = os.getloadavg()[0]
     machine = platform.processor() or platform.machine()
     print(f"{machine}, {THREADS} threads, load average {load:.1f}, {SIDE} px")
