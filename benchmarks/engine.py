@@ -2,11 +2,16 @@
 
 Run: python benchmarks/engine.py [--subjects 1000] [--large 10000] [--dvc 1000] [--folder DIR]
 
-Prints: a run with nothing to do; the plan of a large workspace with its memory, after the caches
-are warm and before; adding one subject to many and to ten; each beside plain DVC with one stage per
-subject, and how plain DVC's own plan grows. `--large 0` and `--dvc 0` leave those out. Workspaces
-are written as runs would have left them (benchmarks/engine_workspace.py); what is measured are
-whole processes.
+Prints: a run with nothing to do; adding one subject to many and to ten; the plan of a large
+workspace with its memory, before the caches are warm and after; each beside plain DVC with one
+stage per subject, and how plain DVC's own plan grows. `--large 0` and `--dvc 0` leave those out.
+
+Workspaces are written as runs would have left them (benchmarks/engine_workspace.py), in memory
+where there is room (`/dev/shm`; `--folder` says otherwise): half a million small files, whose
+writing to a disk and reading from it would otherwise be what is timed. What is measured are whole
+processes, wall time and processor time, children included. What was written is flushed before
+anything is timed; few and many take turns, so that what disturbs the machine disturbs both; ratios
+are of medians.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -71,7 +77,8 @@ def show(what: str, folder: Path, *arguments: str, repeats: int = 3) -> float:
     """
     rows = [measure(folder, *arguments) for _ in range(repeats)]
     wall, cpu, memory = (statistics.median(column) for column in zip(*rows))
-    print(f"{what:58} {wall:7.2f} s  {cpu:7.2f} s CPU  {memory:6.0f} MB", flush=True)
+    spread = f"  ({min(rows)[0]:.2f} to {max(rows)[0]:.2f} s)" if repeats > 1 else ""
+    print(f"{what:58} {wall:7.2f} s  {cpu:7.2f} s CPU  {memory:6.0f} MB{spread}", flush=True)
     return wall
 
 
@@ -88,19 +95,19 @@ def prepared(folder: Path, subjects: int, tracked: bool = False) -> Path:
 def nothing_to_do(folder: Path, subjects: int) -> None:
     """A run and a plan of a workspace that is up to date."""
     units = 9 * subjects
-    prepared(folder, subjects)
     words = f"{subjects} subjects ({units} units)"
     show(f"{words}: first plan", folder, *HEADWORKS, "plan", repeats=1)
-    show(f"{words}: plan", folder, *HEADWORKS, "plan")
-    show(f"{words}: run, nothing to do", folder, *HEADWORKS, "run")
+    show(f"{words}: plan", folder, *HEADWORKS, "plan", repeats=5)
+    show(f"{words}: run, nothing to do", folder, *HEADWORKS, "run", repeats=5)
 
 
-def one_more(folder: Path, name: str) -> float:
+def one_more(folder: Path) -> tuple[float, float, float, float]:
     """Add a subject and run.
 
     Returns:
-        Wall seconds of `add` and `run` together.
+        Wall seconds of `add` and of `run`, CPU seconds of each.
     """
+    name = f"x{time.time_ns()}"
     clip = folder / "new.mp4"
     clip.write_bytes(name.encode() * 10)
     code = (
@@ -108,25 +115,48 @@ def one_more(folder: Path, name: str) -> float:
         "from pipelines.subjects import add_subject;"
         "add_subject(Layout(Path.cwd()), sys.argv[1], [Path('new.mp4')])"
     )
-    added, _, _ = measure(folder, "-c", code, name)
-    ran, _, _ = measure(folder, *HEADWORKS, "run", "--orchestrator", "none", "--jobs", "1")
-    return added + ran
+    added = measure(folder, "-c", code, name)
+    ran = measure(folder, *HEADWORKS, "run", "--orchestrator", "none", "--jobs", "1")
+    return added[0], ran[0], added[1], ran[1]
 
 
-def adding(folder: Path, few: int, many: int, tracked: bool) -> None:
-    """One subject more, beside few and beside many."""
-    times = {}
+def adding(folder: Path, few: int, many: int, tracked: bool, repeats: int = 7) -> None:
+    """One subject more, beside few and beside many, in turns."""
     words = ", dvc.lock kept up to date" if tracked else ""
-    for count in (few, many):
-        place = prepared(folder / f"add{count}{'t' if tracked else ''}", count, tracked)
-        one_more(place, f"w{time.time_ns()}")
-        before = count_files(place)
-        times[count] = statistics.median(one_more(place, f"x{time.time_ns()}") for _ in range(3))
-        print(f"one subject more beside {count:5}{words}: {times[count]:7.2f} s", flush=True)
-        after = count_files(place)
-        grown = ", ".join(f"{name} {(after[name] - n) / 3:.0f}" for name, n in before.items())
-        print(f"files of one subject more (9 units of 2 files): {grown}", flush=True)
-    print(f"ratio {times[many] / times[few]:.2f}")
+    places = {
+        n: prepared(folder / f"add{n}{'t' if tracked else ''}", n, tracked) for n in (few, many)
+    }
+    for place in places.values():
+        for _ in range(2):  # the first one fills the caches, of which the second profits
+            one_more(place)
+    before = {n: count_files(place) for n, place in places.items()}
+    os.sync()
+    rows: dict[int, list[tuple[float, ...]]] = {few: [], many: []}
+    for number in range(repeats):
+        for count in (few, many) if number % 2 else (many, few):
+            rows[count].append(one_more(places[count]))
+    walls, cpus = {}, {}
+    for count, found in rows.items():
+        wall = [row[0] + row[1] for row in found]
+        walls[count] = statistics.median(wall)
+        cpus[count] = statistics.median(row[2] + row[3] for row in found)
+        add, run = (statistics.median(column) for column in list(zip(*found))[:2])
+        print(
+            f"one subject more beside {count:5}{words}: {walls[count]:6.2f} s "
+            f"({min(wall):.2f} to {max(wall):.2f}; add {add:.2f}, run {run:.2f}), "
+            f"{cpus[count]:.2f} s CPU",
+            flush=True,
+        )
+        after = count_files(places[count])
+        grown = ", ".join(
+            f"{name} {(after[name] - n) / repeats:.0f}" for name, n in before[count].items()
+        )
+        print(f"  files of one subject more (9 units of 2 files): {grown}", flush=True)
+    print(
+        f"  ratio of medians{words}: {walls[many] / walls[few]:.2f} of wall time, "
+        f"{cpus[many] / cpus[few]:.2f} of CPU time (bar 1.5)",
+        flush=True,
+    )
 
 
 def count_files(folder: Path) -> dict[str, int]:
@@ -197,8 +227,8 @@ def dvc_plan(folder: Path, sizes: tuple[int, ...] = (30, 60, 120)) -> None:
         if last[0]:
             more = (wall - last[1]) / (9 * (count - last[0]))
             print(
-                f"  {1000 * more:.2f} ms per unit more: 90,000 units would take "
-                f"{(more * (90_000 - 9 * count) + wall) / 60:.0f} min if it went on like that"
+                f"  {1000 * more:.2f} ms per unit more: EXTRAPOLATED, not measured, 90,000 units "
+                f"would take {(more * (90_000 - 9 * count) + wall) / 60:.0f} min if it went on so"
             )
         last = (count, wall)
 
@@ -208,6 +238,7 @@ def dvc_adding(folder: Path, few: int, many: int) -> None:
     times = {}
     for count in (few, many):
         place = folder / f"dvc{count}"
+        shutil.rmtree(place, ignore_errors=True)
         dvc_workspace(place, count)
         show(f"DVC, {count} subjects in {count} stages: repro, nothing to do", place,
              "-m", "dvc", "repro", "-q", repeats=1)  # fmt: skip
@@ -216,8 +247,16 @@ def dvc_adding(folder: Path, few: int, many: int) -> None:
         (place / "raw" / "new").write_bytes(b"new")
         _dvc_stages(place, [*(f"s{n}" for n in range(count)), "new"])
         times[count], _, _ = measure(place, "-m", "dvc", "repro", "-q")
-        print(f"DVC, one subject more beside {count:5}: {times[count]:7.2f} s", flush=True)
-    print(f"DVC, ratio {times[many] / times[few]:.2f}")
+        print(f"DVC, one subject more beside {count:5}: {times[count]:6.2f} s", flush=True)
+    print(f"  ratio, plain DVC: {times[many] / times[few]:.2f}")
+
+
+def roomy() -> Path | None:
+    """Where workspaces lie in memory; None where there is no room for them."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or not os.access(shared, os.W_OK):
+        return None
+    return shared if shutil.disk_usage(shared).free > 10 << 30 else None
 
 
 def main() -> None:
@@ -229,31 +268,34 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to work; kept, so that it is built once")
     parser.add_argument("--build", action="store_true", help="only write the workspaces")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.folder or Path(scratch)
+    clock = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=roomy()) as scratch:
+        folder = (arguments.folder or Path(scratch)).resolve()
         folder.mkdir(exist_ok=True)
         for place, count, tracked in (
-            ("some", arguments.subjects, False),
             *((f"add{n}", n, False) for n in (10, arguments.subjects)),
             *((f"add{n}t", n, True) for n in (10, arguments.subjects)),
             *((("large", arguments.large, False),) if arguments.large else ()),
         ):
             prepared(folder / place, count, tracked)
+        os.sync()
+        print(f"workspaces in {folder}, after {time.perf_counter() - clock:.0f} s", flush=True)
         if arguments.build:
             return
-        show("an empty Python process", folder, "-c", "pass")
-        nothing_to_do(folder / "some", arguments.subjects)
+        show("an empty Python process", folder, "-c", "pass", repeats=5)
+        nothing_to_do(folder / f"add{arguments.subjects}", arguments.subjects)
         for tracked in (False, True):
             adding(folder, 10, arguments.subjects, tracked)
         if arguments.large:
-            large = prepared(folder / "large", arguments.large)
             units = 9 * arguments.large
             words = f"{arguments.large} subjects ({units} units)"
-            show(f"{words}: first plan", large, *HEADWORKS, "plan", repeats=1)
-            show(f"{words}: plan", large, *HEADWORKS, "plan")
+            show(f"{words}: first plan", folder / "large", *HEADWORKS, "plan", repeats=1)
+            os.sync()
+            show(f"{words}: plan", folder / "large", *HEADWORKS, "plan", repeats=5)
         if arguments.dvc:
             dvc_adding(folder, 10, arguments.dvc)
             dvc_plan(folder)
+        print(f"all in {time.perf_counter() - clock:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

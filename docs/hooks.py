@@ -148,12 +148,17 @@ def _overview() -> str:
     ]  # fmt: skip
     for stage in _stages():
         reads = ", ".join(
-            f"{i.role}{' of all' if i.collect else ''}{' (if any)' if i.optional else ''}"
-            for i in stage.inputs
+            f"{i.role}{_whose(i)}{' (if any)' if i.optional else ''}" for i in stage.inputs
         )
         does = _first_line(stage)
         lines.append(f"| [{stage.name}]({stage.name}.md) | {reads} | {stage.scope} | {does} |")
     return "\n".join(lines) + "\n"
+
+
+def _whose(wanted: Any) -> str:
+    if wanted.collect:
+        return " of all"
+    return f" of it and {wanted.peers} others" if wanted.peers else ""
 
 
 def _first_line(stage: Any) -> str:
@@ -167,7 +172,7 @@ def _stage(stage: Any, docs: Path) -> str:
 
     module = importlib.import_module(stage.module)
     about = inspect.getdoc(module) or ""
-    flow = " + ".join(i.role + ("*" if i.collect else "") for i in stage.inputs)
+    flow = " + ".join(i.role + ("*" if i.gathers else "") for i in stage.inputs)
     uses = [s.name for s in _stages() if any(i.role == stage.name for i in s.inputs)]
     lines = [
         f"# {stage.name}",
@@ -180,6 +185,7 @@ def _stage(stage: Any, docs: Path) -> str:
         lines[-1] += f"  ->  {', '.join(uses)}"
     if any(i.collect for i in stage.inputs):
         lines += ["", "`*` of all subjects."]
+    lines += ["", *(f"`*` of it and {i.peers} others." for i in stage.inputs if i.peers)]
     file = module.__file__ or ""
     lines += [
         "",

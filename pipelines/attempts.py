@@ -90,7 +90,7 @@ class Attempts:
                 for role, member, oid in decision.made_of["inputs"]
                 if role != "failed"
             ],
-            "collected": sorted({wanted.role for wanted in stage.inputs if wanted.collect}),
+            "collected": sorted({wanted.role for wanted in stage.inputs if wanted.gathers}),
             "missing": decision.missing,
             "threads": self.threads,
             "resources": dict(stage.resources),

@@ -77,13 +77,10 @@ def dvc_yaml(registry: Sequence[Stage], root: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def signature(workspace: Workspace, members: Members) -> str:
+def spoken_of(workspace: Workspace, members: Members) -> str:
     """Digest of all that dvc.lock speaks of, found without DVC and without reading results."""
     root = workspace.layout.root
     parts: list[Any] = [workspace.layout.params.is_file() and workspace.layout.params.read_text()]
-    for name in ("dvc.yaml", "dvc.lock"):
-        path = root / name
-        parts.append(path.read_text() if path.is_file() else None)
     for name in code_folders(root):
         for relative, entry in walk_files(root / name):
             if "__pycache__" not in relative and not relative.endswith(".pyc"):
@@ -91,6 +88,15 @@ def signature(workspace: Workspace, members: Members) -> str:
                 parts.append([name, relative, stat.st_size, stat.st_mtime_ns])
     parts += [stat_digest(workspace.layout.raw), members.state()]
     return digest("dvc", parts)
+
+
+def signature(root: Path, spoken: str) -> str:
+    """Digest of DVC's own files together with what they speak of."""
+    texts = [
+        path.read_text() if path.is_file() else None
+        for path in (root / "dvc.yaml", root / "dvc.lock")
+    ]
+    return digest("dvc", [*texts, spoken])
 
 
 @contextmanager
@@ -135,8 +141,10 @@ def sync(
         return []
     mark = layout.hidden / "dvc-synced.json"
     known = Members(layout, members)
+    # Of before DVC's files are written: what changes meanwhile is then seen by the next run.
+    spoken = spoken_of(workspace, known)
     try:
-        if json.loads(mark.read_text())["signature"] == signature(workspace, known):
+        if json.loads(mark.read_text())["signature"] == signature(root, spoken):
             return []
     except (OSError, ValueError, KeyError):
         pass
@@ -151,7 +159,7 @@ def sync(
         except DvcException as error:
             raise HeadworksError(f"dvc.lock could not be brought up to date: {error}") from error
         known.save()
-        found = signature(workspace, known)
+        found = signature(root, spoken)
         write_atomic(mark, json.dumps({"signature": found}).encode(), layout.tmp)
     return changed
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.files import read_cache, walk_files, write_atomic, write_cache
 from pipelines.layout import Layout
-from pipelines.store import add_file, object_path, read_tree, store_file
+from pipelines.store import add_file, list_objects, object_path, read_tree, store_file
 from pipelines.subjects import Fingerprints
 
 _STATE = "dvc-members.json"
@@ -130,12 +130,28 @@ def raw_collection(layout: Layout) -> Listed:
         TransientError: a file was replaced while it was read.
     """
     fingerprints = Fingerprints(layout)
+    stored = list_objects(layout.objects)
     files: dict[str, str] = {}
     size = 0
-    for relative, entry in walk_files(layout.raw):
-        md5, _, length = fingerprints.file(Path(entry.path))
-        files[relative] = md5
+    for name, (md5, length) in _raw_files(layout, fingerprints):
+        files[name] = md5
         size += length
-        store_file(layout.objects, Path(entry.path), md5, layout.tmp)
+        if md5 not in stored:
+            store_file(layout.objects, layout.raw / name, md5, layout.tmp)
     fingerprints.save()
     return store_listing(layout, files, size)
+
+
+def _raw_files(layout: Layout, fingerprints: Fingerprints) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Files below data/raw: path there, md5 and bytes; a known capture's from what is noted."""
+    for entry in sorted(os.scandir(layout.raw), key=lambda e: e.name):
+        if not entry.is_dir(follow_symlinks=False):
+            md5, _, length = fingerprints.file(Path(entry.path))
+            yield entry.name, (md5, length)
+        elif entry.name.startswith("."):
+            for relative, inside in walk_files(entry.path, f"{entry.name}/"):
+                md5, _, length = fingerprints.file(Path(inside.path))
+                yield relative, (md5, length)
+        else:
+            for relative, row in fingerprints.subject(entry.name).files.items():
+                yield f"{entry.name}/{relative}", (row[0], row[2])

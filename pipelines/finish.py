@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -51,12 +52,14 @@ def remove_leftovers(workspace: Workspace, planner: Planner) -> None:
 
     layout = workspace.layout
     for stage in workspace.registry:
-        folder = layout.published / stage.name
-        if not folder.is_dir():
+        try:
+            records = os.listdir(layout.published / stage.name)
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        for record in folder.glob("*.json"):
-            if Unit(stage.name, record.stem) not in planner.graph.deps:
-                unpublish(layout, stage.name, record.stem)
+        for record in records:
+            subject, ending = os.path.splitext(record)
+            if ending == ".json" and Unit(stage.name, subject) not in planner.graph.deps:
+                unpublish(layout, stage.name, subject)
 
 
 def _cards(workspace: Workspace, members: dict[str, dict[str, str]], summary: Summary) -> None:

@@ -78,7 +78,7 @@ def plan_forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) ->
 
     Returns:
         `subject`, `captures` (oids), `results` (keys of recipes), `units` (published, to be
-        taken away), `withdrawn` (keys of collections trained with it), `objects` (to be deleted),
+        taken away), `withdrawn` (keys of what several people made), `objects` (to be deleted),
         `shared` (objects that others need), `remotes`, `twins` (other subjects with equal bytes),
         `copies` (exported files in the workspace's folder that carry digests of what goes),
         `clips` (whether there are tracked driving clips; they go, for they may show anybody).
@@ -106,8 +106,12 @@ def plan_forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) ->
     twins = sorted(s.name for s in subjects.values() if s.name != name and s.oid in captures)
     graph = descent(ledger)
     keys = _affected(graph, ledger, name, captures, bool(twins))
-    dataset = {stage.name for stage in workspace.registry if stage.scope == "dataset"}
-    withdrawn = sorted(key for key in keys if graph.made[key].stage in dataset)
+    several = {
+        stage.name
+        for stage in workspace.registry
+        if stage.scope == "dataset" or any(wanted.peers for wanted in stage.inputs)
+    }
+    withdrawn = sorted(key for key in keys if graph.made[key].stage in several)
     go = _objects_of(layout, {graph.made[key].oid for key in keys})
     if not twins:
         go |= _objects_of(layout, captures) | _raw_files(ledger, subjects, name)

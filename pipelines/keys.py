@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headworks.seeds import derive_seed
 from pipelines.canon import canonical_json, digest
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.:-]*").fullmatch
 InputRow = tuple[str, str, str]
 """(role, member, oid); member is "" where the unit's own subject is meant."""
 
@@ -71,11 +69,11 @@ class KeyMaker:
 
     def key(self, inputs: Iterable[Iterable[str]]) -> str:
         """The key with these inputs (sorted)."""
-        rows = [list(row) for row in inputs]
-        if _PLAIN("".join(["".join(row) for row in rows])):
-            text = ",".join(['["' + '","'.join(row) + '"]' for row in rows])
-        else:
-            text = canonical_json(rows)[1:-1]
+        rows = list(inputs)
+        text = ",".join(['["' + '","'.join(row) + '"]' for row in rows])
+        plain = text.isascii() and text.isprintable() and "\\" not in text
+        if not plain or text.count('"') != 6 * len(rows):  # something in it has to be escaped
+            text = canonical_json([list(row) for row in rows])[1:-1]
         whole = f"{self._before}[{text}]{self._after}"
         return "k1" + hashlib.sha256(whole.encode()).hexdigest()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -19,11 +22,29 @@ from pipelines.reasons import (
     param_changes,
 )
 from pipelines.subjects import Subject
-from stages.contract import Stage
+from stages.contract import Input, Stage
 
 ALL = "all"
 State = Literal["ok", "restore", "run", "maybe", "failed", "blocked"]
 STATES: tuple[State, ...] = ("ok", "restore", "run", "maybe", "failed", "blocked")
+
+
+_NOTHING: dict[str, dict[str, str]] = {}
+
+
+@contextmanager
+def many_objects() -> Iterator[None]:
+    """Without the collector of cycles: a plan makes none, and a million objects that stay.
+
+    The collector would look at all of them again and again, for a quarter of the time.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class Unit(NamedTuple):
@@ -40,8 +61,9 @@ class Dep(NamedTuple):
     """One thing that a unit reads.
 
     Attributes:
-        role: name of the input. member: "" unless collected. unit: who makes it, None for raw.
-        collect: whether the role gathers members.
+        role: name of the input. member: "" for the unit's own subject. unit: who makes it, None
+            for raw.
+        collect: whether the unit does without where this one fails.
     """
 
     role: str
@@ -50,9 +72,8 @@ class Dep(NamedTuple):
     collect: bool
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What is to be done with a unit.
+class Decision(NamedTuple):
+    """What is to be done with a unit (a tuple: a plan may make a hundred thousand of them).
 
     Attributes:
         state: see docs/engine.md.
@@ -70,7 +91,7 @@ class Decision:
     made_of: dict[str, Any] | None = None
     oid: str | None = None
     cause: tuple[str, str] | None = None
-    missing: dict[str, dict[str, str]] = field(default_factory=dict)
+    missing: Mapping[str, dict[str, str]] = _NOTHING
 
 
 class Graph:
@@ -90,6 +111,7 @@ class Graph:
         self.deps: dict[Unit, tuple[Dep, ...]] = {}
         self.absent: dict[Unit, str] = {}
         self.dependents: dict[Unit, list[Unit]] = {}
+        self._rings: dict[tuple[str, str], tuple[list[str], dict[str, int]]] = {}
         seen: set[str] = {"raw"}
         for stage in registry:
             for wanted in stage.inputs:
@@ -114,6 +136,8 @@ class Graph:
             deps: list[Dep] = []
             for wanted in stage.inputs:
                 found, absent = self._resolve(stage, name, wanted.role, wanted.collect)
+                if wanted.peers and found:
+                    found += self._peers(stage, name, wanted)
                 deps += found
                 if absent and not wanted.optional:
                     self.absent[unit] = absent
@@ -140,10 +164,28 @@ class Graph:
             return [], f"{role} has no members: add subjects of kind {kinds}"
         return [], f"{role} does not apply to a subject of kind {self.subjects[name].kind}"
 
+    def _peers(self, stage: Stage, name: str, wanted: Input) -> list[Dep]:
+        """Some others: the next ones on a ring of all, in the order of their names' digests.
+
+        One subject more stands before at most `peers` others' ends, whoever else there is.
+        """
+        role = wanted.role
+        if (stage.name, role) not in self._rings:
+            members = [m for m in self._members(stage) if Unit(role, m) in self.deps]
+            ring = sorted(members, key=lambda m: (hashlib.sha256(m.encode()).digest(), m))
+            self._rings[stage.name, role] = ring, {m: place for place, m in enumerate(ring)}
+        ring, places = self._rings[stage.name, role]
+        first = places[name] + 1
+        others = [ring[(first + k) % len(ring)] for k in range(min(wanted.peers, len(ring) - 1))]
+        return [Dep(role, m, Unit(role, m), True) for m in sorted(others)]
+
     def ancestors(self, units: Iterable[Unit]) -> set[Unit]:
         """The units and all that they need."""
-        found: set[Unit] = set()
         todo = list(units)
+        found = set(todo)
+        if len(found) == len(self.deps):
+            return found
+        found.clear()
         while todo:
             unit = todo.pop()
             if unit in found:
@@ -210,12 +252,15 @@ class Planner:
                 unknown.append(str(dep.unit))
             else:
                 rows.append((dep.role, dep.member, upstream.oid))
-        members = {d.member for d in self.graph.deps[unit] if d.collect and d.member != ALL}
-        if members and members <= set(missing):
-            first = next(iter(missing.values()))
-            reason = "every member failed"
-            return Decision(unit, "blocked", (reason,), cause=(str(unit), first["message"]))
-        rows = [row for row in rows if row[1] not in missing or not row[1]]
+        if missing and self.graph.stages[unit.stage].scope == "dataset":
+            members = {d.member for d in self.graph.deps[unit] if d.collect and d.member != ALL}
+            if members and members <= set(missing):
+                first = next(iter(missing.values()))
+                reason = "every member failed"
+                return Decision(unit, "blocked", (reason,), cause=(str(unit), first["message"]))
+        if missing:
+            rows = [row for row in rows if row[1] not in missing or not row[1]]
+            rows += [("failed", name, failure_digest(told)) for name, told in missing.items()]
         stage = self.graph.stages[unit.stage]
         made_of = recipe(
             stage.name,
@@ -223,7 +268,7 @@ class Planner:
             self.code[stage.name],
             self.params.section(stage.name),
             self.params.seed,
-            rows + [("failed", name, failure_digest(told)) for name, told in missing.items()],
+            rows,
             self.assets.get(stage.name),
         )
         if unknown:
@@ -253,6 +298,13 @@ class Planner:
     ) -> Decision:
         key = self._key(made_of)
         oid = self.ledger.oid(key)
+        if (
+            oid is not None
+            and unit not in self.forced
+            and self.whole(oid)
+            and self.published(unit.stage, unit.subject) == oid
+        ):
+            return Decision(unit, "ok", (), key, made_of, oid, None, missing)
 
         def decision(state: State, *reasons: str, oid: str | None = None) -> Decision:
             return Decision(unit, state, reasons, key, made_of, oid, missing=missing)
@@ -262,8 +314,6 @@ class Planner:
         if oid is not None:
             if not self.whole(oid):
                 return decision("run", "lost: its stored output is incomplete")
-            if self.published(unit.stage, unit.subject) == oid:
-                return decision("ok", oid=oid)
             last = self._last(unit)
             reasons = self._differences(unit, made_of, last) if last else []
             return decision("restore", *(reasons or ["not in data/, or changed there"]), oid=oid)
@@ -334,9 +384,10 @@ def make_plan(planner: Planner, units: Iterable[Unit] | None = None) -> dict[Uni
     Returns:
         Decisions in the order of the graph.
     """
-    wanted = planner.graph.ancestors(planner.graph.deps if units is None else units)
     known: dict[Unit, Decision] = {}
-    for unit in planner.graph.deps:
-        if unit in wanted:
-            known[unit] = planner.decide(unit, known)
+    with many_objects():
+        wanted = planner.graph.ancestors(planner.graph.deps if units is None else units)
+        for unit in planner.graph.deps:
+            if unit in wanted:
+                known[unit] = planner.decide(unit, known)
     return known

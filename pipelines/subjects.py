@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,7 +87,10 @@ class Fingerprints:
         self._layout = layout
         self._path = layout.hidden / "fingerprints.json"
         self._dirty = False
-        self._known: dict[str, Any] = read_cache(self._path)
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        return read_cache(self._path)
 
     def file(self, path: Path) -> tuple[str, str, int]:
         """(md5, sha256, bytes) of a file."""

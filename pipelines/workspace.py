@@ -14,7 +14,7 @@ from pipelines.files import write_atomic
 from pipelines.layout import Layout
 from pipelines.ledger import Ledger
 from pipelines.params import AllParams, load_params
-from pipelines.plan import Decision, Graph, Planner, Unit, make_plan
+from pipelines.plan import Decision, Graph, Planner, Unit, make_plan, many_objects
 from pipelines.publish import Published
 from pipelines.store import Objects
 from pipelines.subjects import Fingerprints, Subject, read_subjects
@@ -93,6 +93,16 @@ class Workspace:
         graph: Graph | None = None,
     ) -> Planner:
         """Everything that a plan needs, read afresh."""
+        with many_objects():
+            return self._planner(overrides, forced, retry, graph)
+
+    def _planner(
+        self,
+        overrides: Sequence[str],
+        forced: Sequence[Unit],
+        retry: bool,
+        graph: Graph | None,
+    ) -> Planner:
         graph = graph or self.graph()
         index = CodeIndex(self.packages, self.layout.hidden / "code.json")
         modules = {stage.name: index.closure(stage.module) for stage in self.registry}
@@ -144,11 +154,12 @@ class Workspace:
 
         self.layout.require()
         require_finished(self.layout)
-        subjects = self.subjects()
-        forgotten = set(self.forgotten(subjects))
-        return Graph(
-            self.registry, {name: s for name, s in subjects.items() if name not in forgotten}
-        )
+        with many_objects():
+            subjects = self.subjects()
+            forgotten = set(self.forgotten(subjects))
+            return Graph(
+                self.registry, {name: s for name, s in subjects.items() if name not in forgotten}
+            )
 
     def subjects(self) -> dict[str, Subject]:
         """All subjects that lie below data/raw, by name."""
@@ -176,9 +187,10 @@ class Workspace:
         overrides: Sequence[str] = (),
     ) -> dict[Unit, Decision]:
         """What a run would do. See `pipelines.plan`."""
-        planner = self.planner(overrides)
-        decisions = make_plan(planner, self.select(planner.graph, stages, subjects))
-        self.remember()
+        with many_objects():
+            planner = self.planner(overrides)
+            decisions = make_plan(planner, self.select(planner.graph, stages, subjects))
+            self.remember()
         return decisions
 
     def remember(self) -> None:

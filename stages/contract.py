@@ -60,7 +60,7 @@ class Context:
 
 
 Inputs = Mapping[str, Any]
-"""role -> artifact folder (`Path`), or for collected inputs {member name: Path}."""
+"""role -> artifact folder (`Path`), or for inputs that gather {member name: Path}."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,21 @@ class Input:
             unit's own subject. A "dataset" stage has at least one such input; any stage may name
             a dataset stage (e.g. "prior"), whose one artifact it then gets, or, collected, gets as
             {"all": Path} and does without where it failed.
+        peers: for a "subject" stage that looks at other people, too: gives {"": the unit's own,
+            other's name: Path} with at most so many others, always the same few. One subject more
+            makes at most that many of the others' units stale, however many there are.
         optional: leave it out where the upstream stage does not apply to the subject's kind.
     """
 
     role: str
     collect: bool = False
     optional: bool = False
+    peers: int = 0
+
+    @property
+    def gathers(self) -> bool:
+        """Whether the stage gets {member: Path} of this role, not one path."""
+        return self.collect or self.peers > 0
 
 
 @dataclass(frozen=True)

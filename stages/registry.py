@@ -115,9 +115,8 @@ STAGES: tuple[Stage, ...] = (
         "reenact",
         "stages.reenact",
         "ReenactParams",
-        "dataset",
-        tuple(Input(role, collect=True) for role in ("ingest", "matting", "tracking", "fit")),
-        ALL_CAPTURES,
+        "subject",
+        (Input("ingest"), Input("matting"), Input("fit"), Input("tracking", peers=12)),
     ),
     Stage(
         "report",
@@ -135,8 +134,8 @@ STAGES: tuple[Stage, ...] = (
                 "gaussian_avatars",
                 "flash_avatar",
                 "evaluate",
-                "directions",
                 "reenact",
+                "directions",
             )
         ),
         ALL_CAPTURES,

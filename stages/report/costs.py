@@ -1,20 +1,14 @@
 """What ran and how long: it differs from run to run, so it comes from outside the artifacts.
 
-A record is {"stage": str, "subject": str, "seconds": float, "cached": bool} and, where they are
-known, "cpu_seconds" and "energy_j". The page carries an empty place for the tables; whoever
-publishes the page fills it with `with_costs`, so that the report stage's own output stays the same
-bytes for the same results.
+The page carries an empty place for the tables; whoever publishes the page fills it with
+`with_costs`, so that the report stage's own output stays the same bytes for the same results.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
-
-from headworks.errors import ArtifactError
 
 PLACE = "<!-- costs -->"
 
@@ -36,20 +30,6 @@ class Cost:
     cached: bool = False
     cpu_seconds: float | None = None
     energy_j: float | None = None
-
-
-def read_costs(path: Path) -> list[Cost]:
-    """Read a JSON list of records.
-
-    Raises:
-        ArtifactError: when it is not such a list.
-    """
-    try:
-        return [Cost(**record) for record in json.loads(path.read_text())]
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(
-            f"{path}: expected a JSON list of {{stage, subject, seconds, cached}} ({error})"
-        ) from None
 
 
 def with_costs(html: str, costs: Sequence[Cost]) -> str:

@@ -17,22 +17,21 @@ MATRIX_PEOPLE = 13
 
 @dataclass(frozen=True)
 class Reenactments:
-    """The artifact of `reenact`.
+    """The artifacts of `reenact` together.
 
     Attributes:
-        folder: of it. moments: person -> file of the driving frame. told: person -> which frame.
-        cells: (avatar, driver) -> file.
+        moments: person -> picture of the driving frame. told: person -> which frame.
+        cells: (avatar, driver) -> picture.
     """
 
-    folder: Path
-    moments: dict[str, str]
+    moments: dict[str, Item]
     told: dict[str, str]
-    cells: dict[tuple[str, str], str]
+    cells: dict[tuple[str, str], Item]
 
     def items(self) -> list[Item]:
-        """Every file once, and where it goes."""
-        files = dict.fromkeys([*self.moments.values(), *self.cells.values()])
-        return [Item(self.folder / file, target(file)) for file in files]
+        """Every picture once, and where it goes."""
+        found = {item.target: item for item in [*self.moments.values(), *self.cells.values()]}
+        return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -59,32 +58,36 @@ class Matrix:
     rows: list[tuple[str, list[Placed | None]]]
 
 
-def target(file: str) -> str:
-    """Where a picture of the artifact lies beside the page."""
-    return f"pictures/reenact/{file.replace('/', '-')}"
+def read_reenactments(folders: Mapping[str, Path], names: Sequence[str]) -> Reenactments:
+    """Read the artifacts, without people who are not in the report.
 
-
-def read_reenactments(folder: Path, names: Sequence[str]) -> Reenactments:
-    """Read the artifact, without people who are not in the report.
+    Args:
+        folders: person -> artifact. names: who is in the report.
 
     Raises:
-        ArtifactError: it is damaged.
+        ArtifactError: one is damaged.
     """
-    path = folder / "reenact.json"
-    shown = set(names)
-    try:
-        body = json.loads(path.read_text())
-        people = [p for p in body["people"] if p["name"] in shown]
-        moments = {str(p["name"]): plain_file(p["file"], "drivers") for p in people}
-        told = {str(p["name"]): f"frame {p['frame']}, camera {p['camera']}" for p in people}
-        cells = {
-            (str(c["avatar"]), str(c["driver"])): plain_file(c["file"], "cells")
-            for c in body["cells"]
-            if c["avatar"] in shown and c["driver"] in shown
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path}: not readable ({error!r}); run reenact again") from None
-    return Reenactments(folder, moments, told, cells)
+    found = Reenactments({}, {}, {})
+    shown = sorted(set(names) & set(folders))
+    for number, name in enumerate(shown):
+        folder = folders[name]
+        path = folder / "reenact.json"
+        try:
+            body = json.loads(path.read_text())
+            moment = body["moment"]
+            plain_file(moment["file"], "")
+            found.moments[name] = Item(
+                folder / moment["file"], f"pictures/reenact/moment-{number:04}.jpg"
+            )
+            found.told[name] = f"frame {moment['frame']}, camera {moment['camera']}"
+            for cell in body["cells"]:
+                driver, file = str(cell["driver"]) or name, plain_file(cell["file"], "cells")
+                if driver in shown:
+                    to = f"pictures/reenact/{file.replace('/', '-')}"
+                    found.cells[name, driver] = Item(folder / file, to)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{path}: not readable ({error!r}); run reenact again") from None
+    return found
 
 
 def strip(found: Reenactments, name: str, placed: Mapping[str, Placed]) -> Strip | None:
@@ -92,10 +95,10 @@ def strip(found: Reenactments, name: str, placed: Mapping[str, Placed]) -> Strip
     if name not in found.moments:
         return None
 
-    def at(file: str) -> Placed | None:
-        return placed.get(target(file))
+    def at(item: Item) -> Placed | None:
+        return placed.get(item.target)
 
-    pairs = {pair: at(file) for pair, file in found.cells.items()}
+    pairs = {pair: at(item) for pair, item in found.cells.items()}
     return Strip(
         moment=at(found.moments[name]),
         told=found.told[name],
@@ -112,6 +115,6 @@ def matrix(found: Reenactments, placed: Mapping[str, Placed]) -> Matrix | None:
         return None
     return Matrix(
         names=names,
-        moments=[placed.get(target(found.moments[n])) for n in names],
-        rows=[(a, [placed.get(target(found.cells[a, d])) for d in names]) for a in names],
+        moments=[placed.get(found.moments[n].target) for n in names],
+        rows=[(a, [placed.get(found.cells[a, d].target) for d in names]) for a in names],
     )

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from pipelines.canon import md5_tree
 from pipelines.codehash import CodeIndex, normalise
 from pipelines.keys import KeyMaker, recipe, recipe_key, unit_seed
+from pipelines.plan import Graph, Unit
+from pipelines.subjects import Subject
+from stages.contract import Input, Stage
 
 PARTS: dict[str, Any] = {
     "stage": "double",
@@ -209,3 +212,27 @@ def test_a_comment_does_not_change_the_hash(package: Path) -> None:
     path = package / "far.py"
     path.write_text("# why\n" + path.read_text() + "\n\n# more\n")
     assert CodeIndex(["firstparty"]).hash("firstparty.main") == before
+
+
+def test_somebody_more_is_beside_a_few_others_only() -> None:
+    registry = (
+        Stage("track", "toystages.read", "ReadParams", "subject", (Input("raw"),)),
+        Stage("meet", "toystages.join", "JoinParams", "subject", (Input("track", peers=5),)),
+    )
+
+    def seen(count: int) -> dict[str, list[str]]:
+        names = [f"s{k}" for k in range(count)]
+        graph = Graph(registry, {n: Subject(n, "clip", n, {}) for n in names})
+        return {n: [dep.member for dep in graph.deps[Unit("meet", n)]] for n in names}
+
+    for count in (40, 400):
+        before, after = seen(count), seen(count + 1)
+        assert all(len(set(members)) == 6 for members in before.values())
+        assert all(members[0] == "" and n not in members for n, members in before.items())
+        assert sum(before[n] != after[n] for n in before) == 5
+    assert [sorted(m) for m in seen(3).values()] == [
+        ["", "s1", "s2"],
+        ["", "s0", "s2"],
+        ["", "s0", "s1"],
+    ]
+    assert seen(1) == {"s0": [""]}

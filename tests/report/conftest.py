@@ -38,10 +38,16 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path
             evaluate(folders, QUICK, folders["evaluate"], Context())
         for role in ROLES:
             collected[role][name] = folders[role]
-    acted = {role: collected[role] for role in ("ingest", "matting", "tracking", "fit")}
-    with toy_head_known(), patch("headworks.heads.load_exact", lambda *_: toy_head()):
-        reenact(acted, ReenactParams(side=32), root / "reenact", Context())
-    return {**collected, "reenact": {"all": root / "reenact"}}
+    collected["reenact"] = {}
+    tracked = collected["tracking"]
+    for number, name in enumerate(tracked):
+        own = {role: collected[role][name] for role in ("ingest", "matting", "fit")}
+        others = {n: folder for n, folder in tracked.items() if n != name}
+        out = collected["reenact"][name] = root / f"reenact-{number}"
+        acted = {**own, "tracking": {"": tracked[name], **others}}
+        with toy_head_known(), patch("headworks.heads.load_exact", lambda *_: toy_head()):
+            reenact(acted, ReenactParams(side=32), out, Context())
+    return collected
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from headworks.errors import ArtifactError
 from stages.contract import Context
 from stages.report import ReportParams, run
-from stages.report.costs import Cost, duration, read_costs, with_costs
+from stages.report.costs import Cost, duration, with_costs
 from stages.report.reenacted import read_reenactments
 from tests.report.conftest import ODD_NAME, PAGES, PERSON
 
@@ -138,21 +138,13 @@ def test_psnr_plot_exists_only_for_sequences(report: Path) -> None:
     assert not (report / "plots" / "person-1-psnr.svg").exists()
 
 
-def test_costs_come_from_outside(inputs, report: Path, tmp_path: Path) -> None:
+def test_costs_come_from_outside(report: Path) -> None:
     html = (report / "index.html").read_text()
     assert 'id="costs"' not in html
     costs = [Cost("fit", "speaker", 75.4), Cost("evaluate", "speaker", 3.25, cached=True)]
     filled = with_costs(html, costs)
     assert "1 min 15 s" in filled
     assert "cached" in filled
-    file = tmp_path / "costs.json"
-    file.write_text(json.dumps([vars(c) for c in costs]))
-    assert read_costs(file) == costs
-    run({**inputs, "costs": file}, ReportParams(), tmp_path / "out", Context())
-    assert "1 min 15 s" in (tmp_path / "out" / "index.html").read_text()
-    file.write_text('{"fit": 3}')
-    with pytest.raises(ArtifactError, match="JSON list"):
-        read_costs(file)
 
 
 def test_durations_read_as_people_say_them() -> None:
@@ -183,12 +175,13 @@ def test_no_listing_leads_out_of_its_artifact(inputs, tmp_path: Path, name: str)
     listed.write_text(json.dumps([{**body[0], "file": name}, *body[1:]]))
     with pytest.raises(ArtifactError, match="no file of this artifact"):
         run({**inputs, "evaluate": {"speaker": foreign}}, ReportParams(), tmp_path / "o", Context())
-    shutil.copytree(inputs["reenact"]["all"], acted)
-    told = json.loads((acted / "reenact.json").read_text())
-    told["cells"][0]["file"] = name
-    (acted / "reenact.json").write_text(json.dumps(told))
-    with pytest.raises(ArtifactError, match="no file of this artifact"):
-        read_reenactments(acted, ["speaker", ODD_NAME])
+    shutil.copytree(inputs["reenact"]["speaker"], acted)
+    whole = json.loads((acted / "reenact.json").read_text())
+    cells = [{**whole["cells"][0], "file": name}]
+    for change in ({"cells": cells}, {"moment": {**whole["moment"], "file": name}}):
+        (acted / "reenact.json").write_text(json.dumps({**whole, **change}))
+        with pytest.raises(ArtifactError, match="no file of this artifact"):
+            read_reenactments({"speaker": acted}, ["speaker", ODD_NAME])
 
 
 def test_no_file_bears_a_persons_name(report: Path) -> None:
