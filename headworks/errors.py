@@ -25,3 +25,7 @@ class WeightsError(HeadworksError):
 
 class TransientError(HeadworksError):
     """A failure that may pass when tried again (I/O, a lost worker)."""
+
+
+class ChangedError(TransientError):
+    """What a unit reads (code, weights, captures) was edited while it ran: plan again, then run."""

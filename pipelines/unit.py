@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from headworks.errors import ArtifactError, HeadworksError, TransientError
+from headworks.errors import ArtifactError, ChangedError, HeadworksError, TransientError
 from pipelines.codehash import CodeIndex
 from pipelines.earlier import earlier
 from pipelines.energy import EnergyMeter
@@ -47,7 +47,12 @@ _PERMANENT_ERRNO = {
 
 
 def classify(error: BaseException) -> str:
-    """Class of a failure: `transient`, `oom` and `disk_full` may pass, `permanent` cannot."""
+    """Class of a failure.
+
+    `transient`, `oom` and `disk_full` may pass, `changed` in another run, `permanent` cannot.
+    """
+    if isinstance(error, ChangedError):
+        return "changed"
     if isinstance(error, TransientError):
         return "transient"
     if isinstance(error, HeadworksError):
@@ -135,7 +140,7 @@ class UnitRunner:
         return {"status": "ok", "oid": row["out_oid"], "row": row}
 
     def _failed(self, spec: Spec, error: BaseException) -> dict[str, Any]:
-        kind = getattr(error, "failure_class", None) or classify(error)
+        kind = classify(error)
         if kind == "permanent" and not self._in_stage:
             kind = "engine"
         message = str(error).strip() or type(error).__name__
@@ -257,11 +262,7 @@ class UnitRunner:
         """A result must not be filed under the hash of code that it was not made by."""
         index = CodeIndex(spec["packages"], self._layout.hidden / "code.json")
         if index.hash(spec["module"]) != spec["code_now"]:
-            error = TransientError(
-                f"the code of {spec['stage']} was edited while it ran; run again"
-            )
-            error.failure_class = "changed"  # type: ignore[attr-defined]
-            raise error
+            raise ChangedError(f"the code of {spec['stage']} was edited while it ran; run again")
 
     def _check_assets(
         self, spec: Spec, named: Callable[[Any], dict[str, Path | None]] | None, params: Any
@@ -277,12 +278,10 @@ class UnitRunner:
         for name in sorted({*wanted, *found}):
             here, there = found.get(name, "absent"), wanted.get(name, "absent")
             if here != there:
-                error = TransientError(
+                raise ChangedError(
                     f"{platform.node()}: {name} is {here[:12]} here and {there[:12]} in the plan; "
                     "give all machines the same weights and head models, or run again"
                 )
-                error.failure_class = "changed"  # type: ignore[attr-defined]
-                raise error
 
     def _inputs(self, spec: Spec, staging: Path) -> tuple[dict[str, Any], Callable[[], None]]:
         """Folders of the inputs, and a check that none was replaced in the meantime."""
@@ -315,10 +314,8 @@ class UnitRunner:
                 else:
                     found = published_oid(layout, role, owner)
                 if found != oid:
-                    error = TransientError(f"{role}/{owner} was replaced while it was read")
-                    if role == "raw":
-                        error.failure_class = "changed"  # type: ignore[attr-defined]
-                    raise error
+                    kind = ChangedError if role == "raw" else TransientError
+                    raise kind(f"{role}/{owner} was replaced while it was read")
 
         recheck()
         return inputs, recheck

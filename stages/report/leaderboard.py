@@ -94,7 +94,8 @@ class Board:
         if "psnr" not in self.metrics:
             return []
         at = self.metrics.index("psnr")
-        return [(row.method, row.means[at]) for row in self.rows if row.means[at]]  # type: ignore[misc]
+        found = ((row.method, row.means[at]) for row in self.rows)
+        return [(method, mean) for method, mean in found if mean is not None]
 
 
 def arrow(metric: str) -> str:
