@@ -21,6 +21,19 @@ class ReportParams(Params):
         description="that pictures, films and pages may have for up to ten people, a tenth of it "
         "for each further one; where they have more, pictures and films are made smaller",
     )
+    study: str | None = Field(
+        None,
+        min_length=1,
+        description="study.json of benchmarks/gasp.py, or its folder, whose comparisons and "
+        "pictures get a page of their own; absolute, or relative to the workspace",
+    )
+
+
+def assets(params: ReportParams) -> dict[str, Path | None]:
+    """The study's file, which names the digests of its pictures."""
+    from stages.report.study import fingerprint
+
+    return fingerprint(params.study)
 
 
 def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> None:
@@ -30,13 +43,15 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
         inputs: role -> {subject: folder} for "ingest", "matting", "landmarks", "tracking", "fit"
             and "evaluate"; a subject without "evaluate" is left out (whoever publishes the page
             lists what failed). Optionally "gaussian_avatars" and "flash_avatar" for their training
-            curves, "reenact" for the matrix, and "directions": {"all": folder}.
+            curves, "directions" and "reenact": {"all": folder}, and "costs": a JSON file that
+            `stages.report.costs` describes.
         params: see `ReportParams`. out: folder to write. context: progress.
 
     Raises:
-        ArtifactError: when an artifact is damaged.
+        ArtifactError: when an artifact or the study is damaged.
     """
     from headworks.artifacts import write_meta
+    from stages.report.costs import read_costs
     from stages.report.gather import gather
     from stages.report.numbers import write_numbers
     from stages.report.page import write_pages
@@ -47,9 +62,10 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     context.progress(0.3, "numbers")
     write_numbers(subjects, out)
     context.progress(0.4, "page and plots")
+    costs = read_costs(Path(inputs["costs"])) if "costs" in inputs else []
     directions = inputs.get("directions", {}).get("all")
-    reenactments = {name: Path(folder) for name, folder in inputs.get("reenact", {}).items()}
-    told = write_pages(subjects, params, out, directions, reenactments)
+    reenactments = inputs.get("reenact", {}).get("all")
+    told = write_pages(subjects, params, costs, out, directions, reenactments)
     write_meta(
         out, "report", {"subjects": [s.name for s in subjects], "title": params.title, **told}
     )

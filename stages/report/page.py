@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headworks.metrics.names import BASELINES, TITLES
 from stages.report import plots
 from stages.report.codes import shown_directions
-from stages.report.costs import PLACE
+from stages.report.costs import PLACE, Cost, with_costs
 from stages.report.gather import SubjectReport
 from stages.report.leaderboard import Board, Estimate, boards, write_leaderboard
 from stages.report.person import PersonPage, anchor_of, draw_plots, items_of, person_page
 from stages.report.places import CHANGES, PROVENANCE
 from stages.report.reenacted import matrix, read_reenactments, strip
 from stages.report.sizes import MEGABYTE, PAGE_RESERVE, Fitted, budget, fit
+from stages.report.study import PAGE, SETTINGS, place_study, study_file
 
 if TYPE_CHECKING:
     from stages.report import ReportParams
@@ -26,15 +27,16 @@ _FOLDER = Path(__file__).parent / "templates"
 def write_pages(
     subjects: Sequence[SubjectReport],
     params: ReportParams,
+    costs: Sequence[Cost],
     out: Path,
     directions: Path | None = None,
-    reenactments: Mapping[str, Path] | None = None,
+    reenactments: Path | None = None,
 ) -> dict[str, Any]:
     """Write index.html, a page per person, leaderboard.csv, pictures/ and plots/ below `out`.
 
     Args:
         directions: artifact of the prior's latent directions, where there is one.
-        reenactments: person -> artifact of cross re-enactment.
+        reenactments: artifact of cross re-enactment, where there is one.
 
     Returns:
         Facts for the artifact's description: `pages` (subject -> file), `size` (how pictures were
@@ -54,6 +56,9 @@ def write_pages(
     for anchor, subject in zip(anchors, subjects):
         items += items_of(anchor, subject)
     items += acted.items() if acted else []
+    study = None
+    if params.study is not None:
+        study = place_study(study_file(params.study), out, params.megabytes)
     aim = budget(params.megabytes, len(subjects))
     there = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
     fitted = fit(items, out, aim - there - PAGE_RESERVE * (1 + len(subjects)))
@@ -82,11 +87,16 @@ def write_pages(
         directions=codes,
         matrix=matrix(acted, placed) if acted else None,
         pages={p.name: p.file for p in people},
+        study=PAGE if study else None,
         weight=_weight(fitted, params.megabytes, len(subjects)),
         costs_place=PLACE,
         changes_place=CHANGES,
     )
-    (out / "index.html").write_text(html)
+    (out / "index.html").write_text(with_costs(html, costs))
+    if study:
+        page = environment.get_template("study.html.j2")
+        told = page.render(**shared, study=study, study_settings=SETTINGS)
+        (out / PAGE).write_text(told)
     template = environment.get_template("person.html.j2")
     script = (_FOLDER / "divider.js").read_text()
     for number, person in enumerate(people):
