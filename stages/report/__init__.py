@@ -43,15 +43,13 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
         inputs: role -> {subject: folder} for "ingest", "matting", "landmarks", "tracking", "fit"
             and "evaluate"; a subject without "evaluate" is left out (whoever publishes the page
             lists what failed). Optionally "gaussian_avatars" and "flash_avatar" for their training
-            curves, "directions" and "reenact": {"all": folder}, and "costs": a JSON file that
-            `stages.report.costs` describes.
+            curves, "reenact" for the matrix, and "directions": {"all": folder}.
         params: see `ReportParams`. out: folder to write. context: progress.
 
     Raises:
         ArtifactError: when an artifact or the study is damaged.
     """
     from headworks.artifacts import write_meta
-    from stages.report.costs import read_costs
     from stages.report.gather import gather
     from stages.report.numbers import write_numbers
     from stages.report.page import write_pages
@@ -62,10 +60,9 @@ def run(inputs: Inputs, params: ReportParams, out: Path, context: Context) -> No
     context.progress(0.3, "numbers")
     write_numbers(subjects, out)
     context.progress(0.4, "page and plots")
-    costs = read_costs(Path(inputs["costs"])) if "costs" in inputs else []
     directions = inputs.get("directions", {}).get("all")
-    reenactments = inputs.get("reenact", {}).get("all")
-    told = write_pages(subjects, params, costs, out, directions, reenactments)
+    reenactments = {name: Path(folder) for name, folder in inputs.get("reenact", {}).items()}
+    told = write_pages(subjects, params, out, directions, reenactments)
     write_meta(
         out, "report", {"subjects": [s.name for s in subjects], "title": params.title, **told}
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headworks.metrics.names import BASELINES, TITLES
 from stages.report import plots
 from stages.report.codes import shown_directions
-from stages.report.costs import PLACE, Cost, with_costs
+from stages.report.costs import PLACE
 from stages.report.gather import SubjectReport
 from stages.report.leaderboard import Board, Estimate, boards, write_leaderboard
 from stages.report.person import PersonPage, anchor_of, draw_plots, items_of, person_page
@@ -27,16 +27,15 @@ _FOLDER = Path(__file__).parent / "templates"
 def write_pages(
     subjects: Sequence[SubjectReport],
     params: ReportParams,
-    costs: Sequence[Cost],
     out: Path,
     directions: Path | None = None,
-    reenactments: Path | None = None,
+    reenactments: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Write index.html, a page per person, leaderboard.csv, pictures/ and plots/ below `out`.
 
     Args:
         directions: artifact of the prior's latent directions, where there is one.
-        reenactments: artifact of cross re-enactment, where there is one.
+        reenactments: person -> artifact of cross re-enactment.
 
     Returns:
         Facts for the artifact's description: `pages` (subject -> file), `size` (how pictures were
@@ -92,7 +91,7 @@ def write_pages(
         costs_place=PLACE,
         changes_place=CHANGES,
     )
-    (out / "index.html").write_text(with_costs(html, costs))
+    (out / "index.html").write_text(html)
     if study:
         page = environment.get_template("study.html.j2")
         told = page.render(**shared, study=study, study_settings=SETTINGS)
