@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import gasp
 import gasp_workspace
-from gasp_cells import Fit
+from gasp_cells import Fit, Prior
 from gasp_table import Bar, compare
 from gasp_workspace import Protocol, _every, subject_in
 
 from headworks.artifacts import read_meta, write_arrays, write_meta
-from headworks.metrics.study import SCHEMA, read_study
 from headworks.errors import ArtifactError
 from headworks.formats.nersemble import CORNERS, FRONTAL
+from headworks.metrics.study import SCHEMA, read_study
 from headworks.tracks import POSE_FIELDS, load_truth
 from pipelines.params import default_text
 from pipelines.subjects import add_subject
@@ -58,6 +58,23 @@ def test_a_participant_of_the_paper_has_another_frontal_camera() -> None:
     assert protocol.frontal_camera("nersemble_057") == "222200038"
     assert protocol.frontal_camera("036") == FRONTAL
     assert Protocol(frontal="x").frontal_camera("057") == "x"
+
+
+def test_a_study_computes_its_table_row_by_row_and_a_prior_when_it_is_needed() -> None:
+    main, fewer, finer = Prior(("a", "b"), 64), Prior(("a",), 64), Prior(("a", "b"), 128)
+    fits = gasp.plan(["p", "q"], ["photo", "multiview"], main, [main, fewer, finer], ablate=True)
+    assert len(set(fits)) == len(fits)
+    rows = list(dict.fromkeys((f.setting, f.variant, f.prior) for f in fits))
+    assert [f for row in rows for f in fits if (f.setting, f.variant, f.prior) == row] == fits
+    assert [row[:2] for row in rows[:2]] == [("photo", "full"), ("photo", "gaussian_avatars")]
+    cells = gasp.queue([main, fewer, finer], fits)
+    assert cells[0] == main
+    assert [c for c in cells if isinstance(c, Fit)] == fits
+    for prior in (main, fewer, finer):
+        following = cells[cells.index(prior) + 1]
+        assert isinstance(following, Fit)
+        assert following.prior == prior
+    assert gasp.queue([main, fewer], fits[:2]) == [main, *fits[:2], fewer], "even without a fit"
 
 
 def test_people_without_a_group_of_views_do_not_enter_its_comparison() -> None:
