@@ -4,8 +4,9 @@
     python benchmarks/tracking_bars.py --frames 24 --cameras 6 --json out.json
 
 Two captures of one person (seed 907; the shape has 1.5 mm of bumps that the head model lacks):
-a calibrated ring of cameras, and a clip. Each is tracked twice: with the landmarks that stage
-`landmarks` gives for synthetic subjects (exact, here with noise), and with dlib's. Printed against
+a calibrated ring of cameras, and a clip. Each is tracked three times: with the landmarks that stage
+`landmarks` gives for synthetic subjects (exact, here with noise), with dlib's, and with dlib's as
+`landmarks.rendered` gives them ("rendered"). Printed against
 the bars: mean vertex error over the face (ring: in the world as it is; clip: after similarity
 alignment of each frame), turn of the posed face, correlation of the curves of jawOpen, blinks and
 smiles, frames per second. `--curves` saves a plot of them. Real clips: `benchmarks/tracking.py`.
@@ -89,12 +90,11 @@ def compare(tracking: Tracking, truth: Truth, viewmat: NDArray, several: bool) -
 
 
 def landmarks(work: Path, backend: str, noise_px: float) -> Path:
-    """A folder with landmarks: dlib's, or the renderer's with noise."""
+    """A folder with landmarks: dlib's, those for rendered pictures, or exact ones with noise."""
     folder = work / backend
-    if backend == "dlib":
-        find_landmarks(
-            {"ingest": work / "ingest"}, LandmarksParams(backend="dlib"), folder, Context()
-        )
+    if backend != "exact":
+        params = LandmarksParams(backend="dlib", rendered=backend == "rendered", overlay=False)
+        find_landmarks({"ingest": work / "ingest"}, params, folder, Context())
         return folder
     points = read_array(work / "drawn.zarr", "landmarks").copy()
     noise = generator(1, "noise").normal(0, noise_px, points[..., :2].shape)
@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--strange", type=float, default=1.5, help="mm off the head model's shapes")
     parser.add_argument("--noise", type=float, default=0.5, help="of exact landmarks, pixels")
-    parser.add_argument("--backends", nargs="*", default=["exact", "dlib"])
+    parser.add_argument("--backends", nargs="*", default=["exact", "dlib", "rendered"])
     parser.add_argument("--captures", nargs="*", default=list(BARS))
     parser.add_argument("--passes", type=int, default=None, help="photometric passes")
     parser.add_argument("--work", type=Path, help="keep the captures here, and use what is there")

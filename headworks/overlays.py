@@ -1,7 +1,8 @@
 """Small videos in which a person sees at a glance what a stage found in a capture's pictures.
 
-`matting/overlay.mp4` shows the mattes, `landmarks/overlay.mp4` the landmarks; the tracking's own is
-drawn by `headworks.tracking.overlay`.
+`matting/overlay.mp4` shows the mattes, `landmarks/overlay.mp4` the landmarks,
+`reconstruct/overlay.mp4` the points in space; the tracking's own is drawn by
+`headworks.tracking.overlay`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headworks.cameras import Camera
 from headworks.formats.video import write_mp4
 from headworks.images import resize
 
@@ -106,6 +108,48 @@ def landmark_picture(picture: NDArray[np.uint8], points: NDArray[np.floating]) -
     colours = trust * np.array(_CERTAIN) + (1 - trust) * np.array(_UNSURE)
     for (x, y), colour in zip(at.tolist(), colours.tolist()):
         cv2.circle(out, (x, y), 22, colour, -1, cv2.LINE_AA, 4)
+    return out
+
+
+def cloud_picture(
+    picture: NDArray[np.uint8],
+    camera: Camera,
+    points: NDArray[np.floating],
+    marks: NDArray[np.floating],
+    text: str,
+) -> NDArray[np.uint8]:
+    """Points in space over a darkened picture, near ones warm, far ones cold; landmarks white.
+
+    Args:
+        picture: [H, W, 3]. camera: of that picture. points: [N, 3] metres, world.
+        marks: [68, 3] metres, NaN where not known. text: written into the corner.
+
+    Returns:
+        uint8 [h, SIDE, 3].
+    """
+    import cv2
+
+    width, height = _size(picture)
+    out = np.ascontiguousarray(resize(picture, width, height) // 2)
+    small = camera.resized(width, height)
+    if len(points):
+        at = small.project(np.asarray(points, np.float64))
+        at = at[np.argsort(-at[:, 2], kind="stable")]  # near ones last
+        low, high = np.percentile(at[:, 2], [2, 98])
+        share = np.clip((at[:, 2] - low) / max(high - low, 1e-6), 0, 1)
+        warmth = (255 * (1 - share)).astype(np.uint8)[:, None]
+        shades = cv2.applyColorMap(warmth, cv2.COLORMAP_TURBO)
+        cell = np.floor(at[:, :2]).astype(int)
+        inside = ((cell >= 0) & (cell < [width, height])).all(1) & (at[:, 2] > 0)
+        out[cell[inside, 1], cell[inside, 0]] = shades[inside, 0, ::-1]
+    known = np.isfinite(marks).all(1)
+    for x, y in small.project(np.asarray(marks[known], np.float64))[:, :2]:
+        centre = (round(16 * (float(x) - 0.5)), round(16 * (float(y) - 0.5)))
+        cv2.circle(out, centre, 20, (255, 255, 255), -1, cv2.LINE_AA, 4)
+    for colour, thick in (((0, 0, 0), 3), (_LINE, 1)):
+        cv2.putText(
+            out, text, (6, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thick, cv2.LINE_AA
+        )
     return out
 
 

@@ -65,7 +65,15 @@ def add_captures(
         rig = read_raw(
             layout.raw / subject.name, capture.layout if capture.layout != "nersemble" else None
         )
-        added.append((subject, described(rig)))
+        lines = described(rig)
+        if capture.layout == "rig" and forced is None:
+            lines.append(
+                f"guessed: {len(rig.cameras)} cameras that filmed one person at once, since their "
+                "names or lengths say so; if they are different people or moments, run "
+                f"`headworks forget {subject.name} --yes` and add each by itself; --layout rig "
+                "says that they are one rig"
+            )
+        added.append((subject, lines))
     return added
 
 

@@ -19,6 +19,11 @@ class LandmarksParams(Params):
         "hand, else dlib; face_alignment_3d: points that do not slide along the outline, with "
         "depths",
     )
+    rendered: bool = Field(
+        False,
+        description="dlib: the pictures are rendered, not photographs; its errors there are "
+        "taken out by a map learnt from synthetic people",
+    )
     overlay: bool = Field(
         True, description="write overlay.mp4, the landmarks over the pictures (not of populations)"
     )
@@ -104,9 +109,11 @@ def run(inputs: Inputs, params: LandmarksParams, out: Path, context: Context) ->
                         frames, progress
                     )
                 else:
-                    points[span, c], boxes[span, c] = detect(backend, frames, progress)
+                    points[span, c], boxes[span, c] = detect(
+                        backend, frames, progress, params.rendered
+                    )
                 done += length
-        weights = file_digest(backend)
+        weights = file_digest(backend, params.rendered)
     share = float(np.isfinite(points[..., 0]).all(-1).mean())
     if share == 0:
         files = ", ".join(source["file"] for source in meta.get("source", []))

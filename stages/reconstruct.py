@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Time steps whose features are held at once.
 _BATCH = 16
+# The overlay's frames per second, and for how many a step with dense points stands.
+_RATE, _HELD = 10.0, 10
 
 
 class ReconstructParams(Params):
@@ -58,6 +60,7 @@ class ReconstructParams(Params):
     dense_cost: float = Field(
         0.25, gt=0, le=1, description="highest 1 - correlation of windows on the CPU"
     )
+    overlay: bool = Field(True, description="write overlay.mp4, the points over the pictures")
 
 
 def assets(params: Params) -> dict[str, Path | None]:
@@ -130,7 +133,35 @@ def run(inputs: Inputs, params: ReconstructParams, out: Path, context: Context) 
         "notes": notes,
     }  # fmt: skip
     write_meta(out, "reconstruction", facts)
+    if params.overlay:
+        _overlay(out / "overlay.mp4", capture, seen, looked, steps, cloud, marks.points)
     context.progress(1.0, f"{len(cloud)} points at {len(steps)} time steps")
+
+
+def _overlay(
+    path: Path, capture: _Capture, seen: list[int], cameras: list[Camera], steps: list[int],
+    cloud: PointCloud, marks: NDArray[np.floating],
+) -> None:  # fmt: skip
+    """A film of the points of the looked-at steps; those with dense points stand for a second."""
+    import numpy as np
+
+    from headworks.overlays import MOST_FRAMES, cloud_picture, write_overlay
+
+    dense = {int(t) for t in np.unique(cloud.t[cloud.dense])}
+    some = np.linspace(0, len(steps) - 1, min(len(steps), MOST_FRAMES // 2)).astype(int)
+    film: list[int] = []
+    for t in sorted({steps[i] for i in some} | dense):
+        film += [t] * (_HELD if t in dense else 1)
+
+    def drawn(i: int, c: int) -> NDArray[np.uint8]:
+        t = film[i]
+        rows = (cloud.t == t) & (cloud.dense == (t in dense))
+        kind = "dense" if t in dense else "sparse"
+        text = f"{capture.names[seen[c]]}, step {t}: {rows.sum()} {kind}"
+        picture = capture.frame(t, seen[c])[0]
+        return cloud_picture(picture, cameras[c], cloud.points[rows], marks[t], text)
+
+    write_overlay(path, (len(film), len(seen)), drawn, _RATE)
 
 
 class _Capture:

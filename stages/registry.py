@@ -129,6 +129,7 @@ STAGES: tuple[Stage, ...] = (
                 "ingest",
                 "matting",
                 "landmarks",
+                "reconstruct",
                 "tracking",
                 "fit",
                 "gaussian_avatars",

@@ -297,6 +297,7 @@ def test_a_rig_without_calibration_is_recognised_and_ingested(tmp_path: Path) ->
     assert subject.kind == "multiview"
     assert lines[:2] == ["layout: rig (rig)", "cameras: 3 (front, left, right), uncalibrated"]
     assert "besides: 3 background plates" in lines
+    assert any(line.startswith("guessed: 3 cameras") and "forget" in line for line in lines)
     out = ingested(tmp_path)
     meta = read_meta(out, "capture")
     assert meta["setting"] == "multiview"
@@ -323,8 +324,9 @@ def test_folders_of_pictures_are_a_rig_where_their_names_say_cameras(tmp_path: P
     for name in ("anna", "bert", "cora"):
         write_frames(tmp_path / "people" / name, count=12)
     assert len(add(tmp_path, tmp_path / "people", "people")) == 3
-    ((subject, _),) = add(tmp_path, tmp_path / "people", "cameras", "rig")
+    ((subject, lines),) = add(tmp_path, tmp_path / "people", "cameras", "rig")
     assert subject.kind == "multiview"
+    assert not any(line.startswith("guessed") for line in lines)
     sorted((tmp_path / "rig" / "cam_02").iterdir())[0].unlink()
     with pytest.raises(HeadworksError, match=r"different numbers of pictures .*cam_02: 11"):
         add(tmp_path, tmp_path / "rig", "uneven", "rig")

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headworks.overlays import SIDE, landmark_picture, matte_picture, write_overlay
+from headworks.cameras import Camera, intrinsics, orbit
+from headworks.overlays import (
+    SIDE,
+    cloud_picture,
+    landmark_picture,
+    matte_picture,
+    write_overlay,
+)
 
 
 def test_a_matte_shows_what_it_keeps_and_hides_the_rest() -> None:
@@ -34,6 +41,25 @@ def test_landmarks_are_drawn_where_they_are_by_how_sure_they_are() -> None:
     lost = landmark_picture(picture, np.full((68, 3), np.nan, np.float32))
     assert lost.any()
     assert not np.array_equal(lost, out)
+
+
+def test_points_in_space_are_drawn_where_the_camera_sees_them_near_ones_warm() -> None:
+    picture = np.zeros((480, 480, 3), np.uint8)
+    camera = Camera(orbit(0.0, 0.0, 1.0, (0, 0, 0)), intrinsics(960.0, 480, 480), 480, 480)
+    near = np.tile([[-0.1, 0.0, 0.1]], (50, 1))
+    far = np.tile([[0.1, 0.0, -0.1]], (50, 1))
+    hidden = np.array([[-0.1 * 1.1 / 0.9, 0.0, -0.1]])  # behind the near ones
+    none = np.full((68, 3), np.nan)
+    out = cloud_picture(picture, camera, np.concatenate([near, hidden, far]), none, "").astype(int)
+    places = camera.resized(SIDE, SIDE).project(np.stack([near[0], far[0]]))[:, :2]
+    warm, cold = (out[int(y), int(x)] for x, y in places)
+    assert warm[0] > 100 > warm[2]
+    assert cold[2] > cold[0]
+    marks = none.copy()
+    marks[30] = 0.0
+    marked = cloud_picture(picture, camera, np.zeros((0, 3)), marks, "")
+    assert (marked[SIDE // 2 - 1 : SIDE // 2 + 1, SIDE // 2 - 1 : SIDE // 2 + 1] > 200).all()
+    assert marked[:, : SIDE // 4].max() == 0
 
 
 @pytest.mark.parametrize("cameras", [1, 5])

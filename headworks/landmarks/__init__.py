@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headworks.landmarks import dlib68, fan
+from headworks.landmarks import correction, dlib68, fan
 from headworks.landmarks.lids import close_lids
 from headworks.landmarks.steady import steady
 
@@ -21,6 +21,7 @@ def detect(
     backend: str,
     frames: NDArray[np.uint8],
     progress: Callable[[float], None] | None = None,
+    rendered: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Landmarks of the main face in each frame of one sequence and camera, without jitter.
 
@@ -28,6 +29,7 @@ def detect(
         backend: "dlib" or "face_alignment".
         frames: uint8 [T, H, W, 3], in order of time.
         progress: called with the fraction done.
+        rendered: the pictures are no photographs: dlib's errors there are taken out (`correction`).
 
     Returns:
         float32 [T, 68, 3] x, y in pixels (centres at +0.5) and confidence in [0, 1], NaN where not
@@ -37,9 +39,12 @@ def detect(
         WeightsError: the backend's weights are absent.
     """
     points, boxes = _BACKENDS[backend].detect(frames, progress)
-    points = steady(points)
+    if backend != dlib68.NAME:
+        return steady(points), boxes
+    if rendered:
+        points = correction.corrected(frames, points)
     # dlib's trees have hardly seen shut eyes.
-    return close_lids(frames, points) if backend == dlib68.NAME else points, boxes
+    return close_lids(frames, steady(points)), boxes
 
 
 def detect_3d(
@@ -63,11 +68,12 @@ def detect_3d(
     return steady(points), boxes, depths
 
 
-def file_digest(backend: str) -> str:
+def file_digest(backend: str, rendered: bool = False) -> str:
     """SHA-256 of the backend's weights, hexadecimal; of several files, joined by commas."""
     if backend == fan.NAME_3D:
         return ",".join(_digest(path) for path in fan.weights_paths_3d())
-    return _digest(_BACKENDS[backend].weights_path())
+    own = _digest(_BACKENDS[backend].weights_path())
+    return f"{own},{_digest(correction.WEIGHTS)}" if rendered and backend == dlib68.NAME else own
 
 
 def _digest(path: Path) -> str:

@@ -54,6 +54,10 @@ OUTLINE_CAMERAS = 8
 STEREO_WEIGHT = 250.0
 """Of all planes of one frame together: neighbours on a surface err alike."""
 
+SURFACE_FIRMNESS = 4.0
+"""By how much the identity's prior is stronger once the surface counts: planes tell nothing of
+slides along the surface, and what a person has that no mode spans must not be bought with them."""
+
 _FACING = (-0.05, 0.35)  # a landmark counts from the first cosine towards the camera, fully above
 
 
@@ -282,7 +286,7 @@ def fit_surface(
         keys: their numbers. rounds: how often the surface is looked for. steps: of each round.
     """
     own = len(state.identity) - count
-    firm = np.full(own, fit.whole.weights.identity * len(keys))
+    firm = np.full(own, SURFACE_FIRMNESS * fit.whole.weights.identity * len(keys))
     problem = replace(fit.whole, prior=np.concatenate([firm, np.full(count, OFFSET_PRIOR)]))
     for _ in range(rounds):
         further = fit.planes(state, keys)

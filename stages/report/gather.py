@@ -128,7 +128,7 @@ def _curves(folders: dict[str, Path], lead: str) -> dict[str, pl.DataFrame]:
 def _overlays(folders: dict[str, Path]) -> dict[str, Path]:
     """Films that the stages made of what they found."""
     found = {}
-    for role in ("matting", "landmarks", "tracking"):
+    for role in ("matting", "landmarks", "reconstruct", "tracking"):
         path = Path(folders[role]) / "overlay.mp4" if role in folders else None
         if path is not None and path.is_file():
             found[role] = path

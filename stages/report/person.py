@@ -17,6 +17,10 @@ from stages.report.sizes import Item, Placed
 OVERLAYS = {
     "matting": ("Matte", "What the mattes keep of the pictures."),
     "landmarks": ("Landmarks", "The points that were found, over the pictures."),
+    "reconstruct": (
+        "Points in space",
+        "What several cameras found together: near points warm, far ones cold; landmarks white.",
+    ),
     "tracking": (
         "Tracking",
         "The mesh over the pictures; landmarks found (green) and the mesh's (white), gaze, weight "
