@@ -17,7 +17,7 @@ from numba import njit
 from benchmarks.raster_machine import fma_gflops, seconds, sgemm_gflops
 from benchmarks.raster_peers import gsplat_reference
 from headworks.splat import rasterization
-from headworks.splat.cpu import autograd
+from headworks.splat.cpu import autograd, frame
 from headworks.splat.semantics import installed
 from tests.splat_scenes import PARTS, Scene, relative, run
 
@@ -118,12 +118,21 @@ def kernel_time() -> Iterator[dict[str, float]]:
     spent = dict.fromkeys(STAGES.values(), 0.0)
     share = autograd.threads.share
 
-    def timed(kernel: Any, *arguments: Any) -> None:
-        start = time.perf_counter()
-        share(kernel, *arguments)
-        spent[STAGES[kernel.py_func.__name__]] += time.perf_counter() - start
+    def timed(kernel: Any) -> Any:
+        stage = STAGES[kernel.py_func.__name__]
 
-    autograd.threads.share = timed  # type: ignore[assignment]
+        def call(thread: int, *arguments: Any) -> None:
+            start = time.perf_counter()
+            kernel(thread, *arguments)
+            if thread == 0:  # whose call ends when all the work is done
+                spent[stage] += time.perf_counter() - start
+
+        return call
+
+    def watched(threads: int, *calls: Any) -> None:
+        share(threads, *((timed(kernel), *rest) for kernel, *rest in calls))
+
+    autograd.threads.share = watched
     try:
         yield spent
     finally:
@@ -203,7 +212,7 @@ def measure(
                 times.append(step(scene, size, noise, peer))
                 torch.set_num_threads(1)
     row: dict[str, Any] = {"scene": name, "n": len(scene.means), "size": size, "D": channels}
-    row |= {"threads": threads, "simd": os.environ.get("HEADWORKS_SIMD", "explicit")}
+    row |= {"threads": threads, "simd": frame.SIMD}
     row |= problem(scene, size) | summary(ours) | stages(scene, size, noise)
     row |= l1_step(scene, size)
     fma_rate = fma_gflops(threads)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from headworks.splat.cpu import frame
+
 
 @pytest.fixture(autouse=True)
 def one_torch_thread():
@@ -18,5 +20,5 @@ def one_torch_thread():
 @pytest.fixture(params=["explicit", "auto"])
 def simd(request, monkeypatch):
     """Both kinds of kernels: explicit vectors, and the twin that LLVM vectorises."""
-    monkeypatch.setenv("HEADWORKS_SIMD", request.param)
+    monkeypatch.setattr(frame, "SIMD", request.param)
     return request.param

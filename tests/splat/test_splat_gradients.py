@@ -57,10 +57,11 @@ def kernels_run(monkeypatch):
     calls = []
     original = autograd.threads.share
 
-    def record(kernel, threads, *args):
-        names = list(inspect.signature(kernel.py_func).parameters)[2:]
-        calls.append((kernel.py_func.__name__, dict(zip(names, args, strict=True))))
-        original(kernel, threads, *args)
+    def record(threads, *several):
+        for kernel, _, args in several:
+            names = list(inspect.signature(kernel.py_func).parameters)[3:]
+            calls.append((kernel.py_func.__name__, dict(zip(names, args, strict=True))))
+        original(threads, *several)
 
     monkeypatch.setattr(autograd.threads, "share", record)
     return calls
@@ -139,6 +140,60 @@ def test_retained_graph_gives_the_same_gradients_again(kept):
     loss.backward()
     for leaf, before in zip(scene, first):
         assert torch.equal(leaf.grad, before)
+
+
+def test_one_camera_wakes_the_others_once_in_each_direction(kernels_run, monkeypatch):
+    """All kernels of a pass run one after the other, without torch in between."""
+    wakes = []
+    original = autograd.threads.share
+
+    def count(threads, *calls):
+        wakes.append(len(calls))
+        original(threads, *calls)
+
+    monkeypatch.setattr(autograd.threads, "share", count)
+    _loss(head(200, 48).leaves())[0].backward()
+    assert wakes == [2, 2]
+    assert [n for n, _ in kernels_run] == ["prepare", "forward", "backward", "project_backward"]
+
+
+@pytest.mark.parametrize("how", ["depth in the loss", "hook", "changed in place", "both cameras"])
+def test_gradients_between_projection_and_blending_count(how, simd):
+    """What the backward pass makes at once must not hide what is added or changed in between."""
+    scene = head(200, 48)
+
+    def gradients(backend: str, dtype: torch.dtype) -> list[torch.Tensor]:
+        leaves = scene.leaves(dtype)
+        image, _, meta = rasterization(*leaves, 48, 48, backend=backend)
+        loss, means2d = image.square().sum(), meta["means2d"]
+        if how == "depth in the loss":
+            seen = (meta["radii"] > 0).all(-1)
+            loss = loss + (meta["depths"] * seen).square().sum()
+        elif how == "hook":
+            means2d.register_hook(lambda g: 3 * g)
+        elif how == "changed in place":
+            means2d.register_hook(lambda g: g.mul_(3))
+        else:
+            second = rasterization(*leaves, 40, 40, backend=backend)[0]
+            loss = loss + second.square().sum()
+        loss.backward()
+        return [leaf.grad for leaf in leaves[:6]]
+
+    ours, truth = gradients("cpu", torch.float32), gradients("torch", torch.float64)
+    for name, a, b in zip(PARTS, ours, truth):
+        assert relative(a.double(), b) < 1e-3, name
+
+
+def test_too_little_room_for_the_lists_changes_no_bit(kernels_run, monkeypatch):
+    scene = head(500, 48)
+    usual = run(scene, 48, 48, torch.float32)
+    monkeypatch.setattr(autograd, "room", lambda n, tiles: 10)
+    kernels_run.clear()
+    cramped = run(scene, 48, 48, torch.float32)
+    assert [name for name, _ in kernels_run].count("forward") == 2
+    assert torch.equal(cramped.image, usual.image)
+    for name in PARTS:
+        assert torch.equal(cramped.gradients[name], usual.gradients[name]), name
 
 
 def test_input_changed_in_place_before_the_backward_pass_is_noticed():

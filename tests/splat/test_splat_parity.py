@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from headworks.splat import rasterization
+from headworks.splat.cpu import frame
 from tests.splat_scenes import assert_parity, garden, head, run
 
 
@@ -62,7 +63,7 @@ def test_channel_counts_equal_reference(channels):
     "channels", [1, 4, *(pytest.param(d, marks=pytest.mark.slow) for d in (16, 32, 64))]
 )
 def test_channel_counts_of_the_auto_vectorised_twin_equal_reference(channels, monkeypatch):
-    monkeypatch.setenv("HEADWORKS_SIMD", "auto")
+    monkeypatch.setattr(frame, "SIMD", "auto")
     assert_parity(head(300, 64, channels), 64, 64)
 
 

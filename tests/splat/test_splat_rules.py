@@ -18,7 +18,7 @@ from headworks.cameras import Camera, intrinsics, look_at
 from headworks.gaussians import Gaussians
 from headworks.mesh import rasterize_mesh
 from headworks.splat import rasterization, render
-from headworks.splat.cpu import autograd, threads
+from headworks.splat.cpu import autograd, frame, threads
 from headworks.splat.cpu.gate import abandon, gate, take, wait
 from headworks.splat.cpu.workspace import KEEP, Borrowed
 from headworks.splat.semantics import installed
@@ -146,13 +146,13 @@ def test_one_pixel_image():
     assert (whole.image - truth.image).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("name", ["means", "quats", "scales", "opacities", "colors", "viewmats"])
+@pytest.mark.parametrize("name", Scene._fields)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
 def test_non_finite_input_is_named_with_its_index(name, value, backend):
     scene = head(20, 16)
     tensor = getattr(scene, name)
-    index = (0,) * (tensor.ndim - 1) + (1,) if name == "viewmats" else (7, 1)[: tensor.ndim]
+    index = (0,) * (tensor.ndim - 1) + (1,) if name in ("viewmats", "Ks") else (7, 1)[: tensor.ndim]
     tensor[index] = value
     where = ", ".join(map(str, index))
     with pytest.raises(ValueError, match=rf"{name}\[{where}\] is not finite"):
@@ -243,7 +243,26 @@ def test_forked_worker_renders():
         "    os._exit(0 if torch.equal(rasterization(*head(300, 40), 40, 40)[0], a) else 1)\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], timeout=60, env=os.environ, check=False)
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, env=os.environ, check=False)
+    assert done.returncode == 0
+
+
+def test_worker_forked_while_locks_are_held_renders():
+    """Another thread may be starting threads or lending memory at the moment of the fork."""
+    code = (
+        "import os, torch\n"
+        "from tests.splat_scenes import head\n"
+        "from headworks.splat import rasterization\n"
+        "from headworks.splat.cpu import autograd, threads, workspace\n"
+        "autograd.GRAIN = 100\n"
+        "a = rasterization(*head(300, 40), 40, 40)[0]\n"
+        "threads._lock.acquire(), workspace._lock.acquire()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    os._exit(0 if torch.equal(rasterization(*head(300, 40), 40, 40)[0], a) else 1)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, env=os.environ, check=False)
     assert done.returncode == 0
 
 
@@ -282,8 +301,10 @@ def test_thread_that_fails_in_its_part_leaves_nobody_waiting(failing):
         wait(work, 0, 1)
 
     with pytest.raises(MemoryError, match="no room"):
-        threads.share(kernel, 2, gate(1))
-    threads.share(lambda thread, threads, work: None, 2, gate(1))  # the next call is not blamed
+        threads.share(2, (kernel, gate(1), ()))
+    threads.share(
+        2, (lambda thread, threads, work: None, gate(1), ())
+    )  # the next call is not blamed
 
 
 def test_first_failure_is_the_one_that_is_told(monkeypatch):
@@ -300,7 +321,7 @@ def test_first_failure_is_the_one_that_is_told(monkeypatch):
 
     monkeypatch.setattr(threads, "abandon", slowly)
     with pytest.raises(MemoryError, match="no room"):
-        threads.share(kernel, 2, gate(1))
+        threads.share(2, (kernel, gate(1), ()))
 
 
 def test_memory_of_a_failed_call_is_not_lent_again():
@@ -316,17 +337,17 @@ def test_memory_of_a_failed_call_is_not_lent_again():
 @pytest.mark.parametrize("simd", ["explicit", "auto"])
 def test_late_helper_touches_nothing(simd, monkeypatch):
     """Called after all parts were done, kernels leave every array as it is."""
-    monkeypatch.setenv("HEADWORKS_SIMD", simd)
+    monkeypatch.setattr(frame, "SIMD", simd)
     late = []
 
-    def alone_then_late(kernel, threads, *args):
-        kernel(0, threads, *args)
-        before = [a.copy() for a in args if isinstance(a, np.ndarray)]
-        kernel(1, threads, *args)
-        after = [a for a in args if isinstance(a, np.ndarray)]
-        late.append(kernel.py_func.__name__)
-        for a, b in zip(after, before):
-            if a.dtype != np.int64:  # the counters of the gate go on
+    def alone_then_late(threads, *calls):
+        for kernel, work, args in calls:
+            kernel(0, threads, work, *args)
+            before = [a.copy() for a in args if isinstance(a, np.ndarray)]
+            kernel(1, threads, work, *args)
+            after = [a for a in args if isinstance(a, np.ndarray)]
+            late.append(kernel.py_func.__name__)
+            for a, b in zip(after, before):
                 assert np.array_equal(a, b, equal_nan=True), kernel.py_func.__name__
 
     monkeypatch.setattr(autograd.threads, "share", alone_then_late)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from headworks.splat import modes
 from headworks.splat.checks import check_finite
-from headworks.splat.cpu.autograd import CHANNELS, Blend, Frame, Project, View, how
+from headworks.splat.cpu.autograd import CHANNELS, Blend, Project
+from headworks.splat.cpu.frame import Frame, View, how
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -48,8 +49,9 @@ def rasterization(
         np.float32(max_alpha),
     )  # fmt: skip
     kernels = how(means.shape[0])
+    at_once = len(every_color) == 1 and render_mode == "RGB" and colors.shape[-1] <= CHANNELS[-1]
     frames = [
-        Frame(View(K, *rules), differentiable, color if check_values else None, kernels)
+        Frame(View(K, *rules), differentiable, color, check_values, at_once, kernels)
         for K, color in zip(Ks.detach().numpy().astype(np.float64), every_color)
     ]
     projected = [

@@ -174,14 +174,16 @@ def arrange(
 
 
 @kernel()
-def fill(gate, phase, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots):
+def fill(
+    gate, phase, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots, offsets
+):  # fmt: skip
     """Write the lists: one phase of a gate.
 
     Args:
-        order, visible, spans, counts, slot_offsets: of `arrange`.
-        entries: int32 [E + PADDING] out, Gaussians per tile, near first.
-        slots: int32 [E] out, one row of sums per entry, in the order of the Gaussians; empty when
-            no backward pass will need it.
+        order, visible, spans, counts, slot_offsets, offsets: of `arrange`.
+        entries: int32 [E + PADDING or more] out, Gaussians per tile, near first; zeros behind.
+        slots: int32 [E or more] out, one row of sums per entry, in the order of the Gaussians;
+            empty when no backward pass will need it.
     """
     parts, slotted = counts.shape[0], len(slots) > 0
     m = visible[0]
@@ -189,6 +191,8 @@ def fill(gate, phase, order, visible, spans, tiles_x, counts, slot_offsets, entr
         part = take(gate, phase)
         if part >= parts:
             break
+        for k in range(PADDING if part == 0 else 0):
+            entries[offsets[-1] + k] = 0
         for j in range(m * part // parts, m * (part + 1) // parts):
             i = order[j]
             slot = slot_offsets[i] if slotted else 0

@@ -10,7 +10,7 @@ from typing import Any
 from numba import njit
 
 # no kernels in these, and nothing that a kernel is compiled with
-HOST = {"__init__.py", "autograd.py", "backend.py", "threads.py", "workspace.py"}
+HOST = {"__init__.py", "autograd.py", "backend.py", "frame.py", "threads.py", "workspace.py"}
 _SOURCES = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name not in HOST)
 DIGEST = hashlib.sha256(b"".join(p.read_bytes() for p in _SOURCES)).hexdigest()[:10]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headworks.splat.cpu.bins import fill
+from headworks.splat.cpu.bins import PADDING, fill
 from headworks.splat.cpu.blending_auto import (
     FWD_PLANES,
     PIXELS,
@@ -90,15 +90,20 @@ def forward(
     """Fill the lists and blend all tiles: two phases of a gate.
 
     Args:
-        scratch: not used by these kernels. order to slots: of `bins.fill`.
+        scratch: not used by these kernels. order to slots: of `bins.fill`; when they are too short,
+            nothing is done.
         filled: whether the lists are there from a call before.
         tile_order: int32, tiles to take in this order.
         offsets: of the tile lists. records: float32 [N, GEOMETRY] of `project.project`.
         colors: float32 [N, D]. image: float32 [H, W, d <= D] out. alphas: float32 [H, W] out.
         step: list entries to work on at a time, up to CHUNK; changes no bit of the result.
     """
+    if offsets[-1] + PADDING > len(entries):
+        return
     if not filled:
-        fill(gate, 0, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots)
+        fill(
+            gate, 0, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots, offsets
+        )  # fmt: skip
     height, width, used = image.shape
     D = len(channels)
     geometry = np.empty(GEOMETRY * STRIDE, np.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headworks.splat.cpu.bins import fill
+from headworks.splat.cpu.bins import PADDING, fill
 from headworks.splat.cpu.blending import BLOCK, SOME, blend_many, blend_some, unblend
 from headworks.splat.cpu.gate import finish, take, wait
 from headworks.splat.cpu.jit import kernel
@@ -200,8 +200,12 @@ def forward(
     Args:
         scratch: float32 [threads, scratch_size(D)], rows on cache lines.
     """
+    if offsets[-1] + PADDING > len(entries):
+        return
     if not filled:
-        fill(gate, 0, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots)
+        fill(
+            gate, 0, order, visible, spans, tiles_x, counts, slot_offsets, entries, slots, offsets
+        )  # fmt: skip
     _walk(
         thread, scratch, gate, 1, tile_order, tiles_x, offsets, entries, entries, records, colors,
         max_alpha, step, image, alphas, image, alphas, scratch, 0, channels, (),

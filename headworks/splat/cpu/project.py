@@ -208,7 +208,7 @@ def project_backward(
     """Gradient of `project`; arguments as there, `g_` = gradient of the loss.
 
     Args:
-        gate: two phases.
+        gate: two phases. g_depths: empty when there is none.
         wanted: bits of `rules`: SHAPED fills g_quats and g_scales, VIEWED g_views; else they may be
             empty. The others are always filled.
         g_views: float64 [VIEW_CHUNKS, 3, 4], one sum per fixed chunk of Gaussians.
@@ -247,7 +247,8 @@ def project_backward(
                 continue
             hidden = g_means2d[i, 0] == 0 and g_means2d[i, 1] == 0 and g_conics[i, 0] == 0
             hidden = hidden and g_conics[i, 1] == 0 and g_conics[i, 2] == 0
-            if hidden and g_opacities2d[i] == 0 and g_depths[i] == 0:
+            g_depth = float(g_depths[i]) if len(g_depths) else 0.0
+            if hidden and g_opacities2d[i] == 0 and g_depth == 0:
                 continue
             x0, y0, z0 = float(means[i, 0]), float(means[i, 1]), float(means[i, 2])
             qw, qx, qy, qz = (
@@ -315,7 +316,7 @@ def project_backward(
             zz = z * z
             dx = j00 * gu
             dy = j11 * gv
-            dz = float(g_depths[i]) - (fx * x * gu + fy * y * gv + fx * dj00 + fy * dj11) / zz
+            dz = g_depth - (fx * x * gu + fy * y * gv + fx * dj00 + fy * dj11) / zz
             dz += 2.0 * (fx * tan_x * dj02 + fy * tan_y * dj12) / zz
             dtx, dty = -fx / zz * dj02, -fy / zz * dj12
             if -left <= x / z <= right:

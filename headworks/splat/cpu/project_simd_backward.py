@@ -66,7 +66,7 @@ def project_backward(
     g_scales, g_opacities, g_views, g_view,
 ):  # fmt: skip
     """See `project.project_backward`; chunks of the view gradient are whole blocks."""
-    n = len(means)
+    n, deep = len(means), len(g_depths) > 0
     width, height = size
     blocks = (n + LANES - 1) // LANES
     left, right, top, bottom = limits(K, width, height)
@@ -166,7 +166,8 @@ def project_backward(
             moved_x, moved_y = mul(j00, dj02), mul(j11, dj12)
             by_scale = fma(j00, dj00, mul(j11, dj11))
             by_scale = fnma(two, fma(tan_x, moved_x, mul(tan_y, moved_y)), by_scale)
-            dz = fnma(wide_x, dx, fnma(wide_y, dy, load(g_depths_at + 4 * i)))
+            g_depth = load(g_depths_at + 4 * i) if deep else zero
+            dz = fnma(wide_x, dx, fnma(wide_y, dy, g_depth))
             dz = fnma(by_scale, inverse, dz)
             moved_x, moved_y = mul(moved_x, inverse), mul(moved_y, inverse)
             inside_x = both(greater_equal(wide_x, splat(left)), greater_equal(splat(right), wide_x))

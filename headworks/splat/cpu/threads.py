@@ -17,6 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import event
+from numba.np.ufunc import parallel
 from numpy.typing import NDArray
 
 from headworks.splat.cpu.gate import abandon
@@ -27,7 +28,10 @@ _lock = threading.Lock()
 
 def n_threads() -> int:
     """Threads to use: `numba.set_num_threads`, else NUMBA_NUM_THREADS, else all cores."""
-    return numba.get_num_threads()
+    # What `get_num_threads` calls below a lock that all processes share. It is there once Numba has
+    # set up its threads; a process that was forked while another held the lock would hang.
+    known = getattr(parallel, "_get_num_threads", None)
+    return int(known()) if known is not None else numba.get_num_threads()
 
 
 def _serve(tasks: queue.SimpleQueue[Any]) -> None:
@@ -41,6 +45,16 @@ def _serve(tasks: queue.SimpleQueue[Any]) -> None:
         del kernel, args  # a waiting thread would keep the arrays of its last task
         report(outcome)
         del outcome, report
+
+
+def _renew_lock() -> None:
+    """In a forked process, which may have come to be while a thread of the other held the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _workers(count: int) -> list[queue.SimpleQueue[Any]]:
@@ -78,34 +92,48 @@ def run(kernel: Callable[..., Any], threads: int, *args: Any) -> None:
             raise error
 
 
-def share(kernel: Callable[..., Any], threads: int, gate: NDArray[np.int64], *args: Any) -> None:
+# a kernel, its gate and its further arguments
+Call = tuple[Callable[..., Any], NDArray[np.int64], tuple[Any, ...]]
+
+
+def _one_after_the_other(thread: int, threads: int, calls: tuple[Call, ...]) -> None:
+    for kernel, gate, args in calls:
+        kernel(thread, threads, gate, *args)
+
+
+def share(threads: int, *calls: Call) -> None:
     """Call `kernel(thread, threads, gate, *args)` here as thread 0, and let others help.
 
-    For kernels that hand out their work by a `gate`: the call on this thread ends when all the work
-    is done, whether others have come or not. One that comes too late finds nothing to do and
-    touches nothing; its arguments live until then.
+    For kernels that hand out their work by a gate: a call on this thread ends when all the work is
+    done, whether others have come or not. One that comes too late finds nothing to do and touches
+    nothing; its arguments live until then. Several calls are made one after the other, with
+    helpers that are woken once.
 
     Raises:
-        BaseException: what the kernel raised, here or in a helper; nobody waits for the others'
+        BaseException: what a kernel raised, here or in a helper; nobody waits for the others'
             parts then.
     """
     if threads == 1:
-        kernel(0, 1, gate, *args)
+        _one_after_the_other(0, 1, calls)
         return
     failures: list[BaseException] = []
+
+    def give_up() -> None:
+        for _, gate, _ in calls:
+            abandon(gate)
 
     def report(outcome: BaseException | None) -> None:
         if outcome is not None:
             failures.append(outcome)
-            abandon(gate)
+            give_up()
 
     for thread, tasks in zip(range(1, threads), _workers(threads - 1)):
-        tasks.put((kernel, (thread, threads, gate, *args), report))
+        tasks.put((_one_after_the_other, (thread, threads, calls), report))
     try:
-        kernel(0, threads, gate, *args)
+        _one_after_the_other(0, threads, calls)
     except BaseException:
         first = failures[:1]  # before others fail because of this one
-        abandon(gate)
+        give_up()
         if first:
             raise first[0] from None
         raise

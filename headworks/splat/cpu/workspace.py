@@ -11,13 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 KEEP = 4  # buffers per process; more are in use only when several threads render at once
-_LINE = 16  # floats of a cache line
+LINE = 16  # floats of a cache line
 
 KEEP_BYTES = 512 << 20  # of freed memory that the process does not give back at once
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MOST = -1, -3, 32 << 20  # of glibc's mallopt
 
 _free: list[NDArray[np.float32]] = []
 _lock = threading.Lock()
+
+
+def _start_afresh() -> None:
+    """In a forked process: another thread may have held the lock, and been changing the list."""
+    global _free, _lock
+    _free, _lock = [], threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 class Borrowed:
@@ -40,8 +50,8 @@ class Borrowed:
                     found = _free.pop(k)
                     break
         if found is None:
-            raw = np.zeros(size + size // 4 + _LINE, np.float32)
-            found = raw[(-raw.ctypes.data % (4 * _LINE)) // 4 :]
+            raw = np.zeros(size + size // 4 + LINE, np.float32)
+            found = raw[(-raw.ctypes.data % (4 * LINE)) // 4 :]
         self._buffer = found
         return found[:size].reshape(self._shape)
 
