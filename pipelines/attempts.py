@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pipelines.afar import ShelfPool
 from pipelines.cluster import DaskPool
 from pipelines.keys import unit_seed
-from pipelines.options import Options, Reporter
+from pipelines.options import Options, Reporter, read_needs
 from pipelines.plan import Decision, Planner, Unit
 from pipelines.pool import Pool, UnitTimeoutError, WorkerLostError
 from pipelines.provenance import provenance
@@ -42,14 +42,15 @@ class Attempts:
         reporter: Reporter,
     ) -> None:
         cpus = os.cpu_count() or 1
+        self._resources = read_needs(options.needs, workspace.registry)
         self.pool: Pool | DaskPool | ShelfPool
         if options.cluster:
             dask = DaskPool(workspace.layout.root, options.cluster)
             self.pool = dask
             if options.storage:
                 self.pool = ShelfPool(workspace.layout, dask, options.storage)
-            for stage in workspace.registry:
-                self.pool.require(stage.name, stage.resources)
+            for stage, wanted in self._resources.items():
+                self.pool.require(stage, wanted)
             self.jobs, self.threads = options.jobs or self.pool.slots, 1
         else:
             self.jobs = options.jobs or cpus
@@ -93,7 +94,7 @@ class Attempts:
             "collected": sorted({wanted.role for wanted in stage.inputs if wanted.gathers}),
             "missing": decision.missing,
             "threads": self.threads,
-            "resources": dict(stage.resources),
+            "resources": self._resources[unit.stage],
             "timeout_s": self._timeout_s or stage.timeout_s,
             "force": unit in self._forced,
             "packages": self._workspace.packages,

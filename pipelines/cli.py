@@ -180,7 +180,9 @@ def plan(
     """
     from pipelines.show import plan_json, plan_text
 
+    gc.disable()  # Nothing here makes cycles, and there may be a million objects to look at.
     decisions = workspace_here().plan(stage, subject, _with_preset(preset, set_))
+    gc.freeze()  # The process ends soon: nor need they be looked at then.
     if json:
         say_json(plan_json(decisions))
         return 0
@@ -213,6 +215,7 @@ def run(
     timeout: float = 0.0,
     cluster: str | None = None,
     storage: str | None = None,
+    needs: tuple[str, ...] = (),
     json: bool = False,
 ) -> int:
     """Compute what is stale, restore what is known, leave the rest.
@@ -238,12 +241,16 @@ def run(
             see the workspace under the same path. HEADWORKS_CLUSTER names one, too.
         storage: where they do not: URL (s3://bucket/folder) or path of a place that all of them
             reach, through which inputs and outputs travel. HEADWORKS_STORAGE names one, too.
+        needs: stage.RESOURCE=amount, as fit.GPU=1: what a stage's units ask the cluster's workers
+            for (may be repeated).
         json: print the summary for machines.
     """
     from pipelines.options import Options
 
     if storage and not (cluster or os.environ.get("HEADWORKS_CLUSTER")):
         raise HeadworksError("--storage is for machines of a cluster; name it: --cluster ADDRESS")
+    if needs and not (cluster or os.environ.get("HEADWORKS_CLUSTER")):
+        raise HeadworksError("--needs is asked of a cluster's workers; name it: --cluster ADDRESS")
     options = Options(
         stages=stage,
         subjects=subject,
@@ -256,6 +263,7 @@ def run(
         timeout_s=timeout,
         cluster=cluster or os.environ.get("HEADWORKS_CLUSTER"),
         storage=storage or os.environ.get("HEADWORKS_STORAGE"),
+        needs=needs,
         lineage=lineage or os.environ.get("HEADWORKS_LINEAGE"),
     )
     return _run(workspace_here(), options, json)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -125,6 +126,8 @@ def forget(
         say(f"gone: {told['results']} results, {told['objects']} objects")
         for name, count in told["at_remotes"].items():
             say(f"gone at {name}: {count} objects")
+        for line in _prefect(told["at_prefect"], "gone"):
+            say(line)
         say(f"withdrawn: {told['withdrawn']} results of the whole data set (priors, reports)")
         if told["copies_left"]:
             say(
@@ -147,6 +150,8 @@ def forget(
     )
     if body.get("clips"):
         say("tracked driving clips would go, all of them: they may show anybody")
+    for line in _prefect(body.get("prefect"), "would go"):
+        say(line)
     for path in body.get("copies", ()):
         say(f"  {path}: exported from it; yours to remove (it is not touched)")
     if body["twins"]:
@@ -159,3 +164,17 @@ def forget(
     say(f"remotes: {', '.join(remote) or 'none named; name each with --remote NAME'}")
     say(f"next: headworks forget {subject} {named} --yes".replace("  ", " "))
     return 0
+
+
+def _prefect(told: Mapping[str, Any] | None, what: str) -> Iterator[str]:
+    """What becomes of a Prefect server's pictures, for people."""
+    if told is None:
+        return
+    if not told["answers"]:
+        yield (
+            f"{told['server']}: this Prefect server does NOT answer; pictures of earlier runs may "
+            "be there and would stay: start it and forget then"
+        )
+        return
+    count = told["deleted"] if "deleted" in told else len(told["artifacts"])
+    yield f"{what} at {told['server']}: {count} artifacts (pictures, tables)"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headworks.errors import HeadworksError
 from pipelines.files import write_atomic
+from pipelines.locks import Lock
 from pipelines.publish import published_oid, unpublish
 from pipelines.reporting import publish_report
 from pipelines.workspace import Workspace
@@ -47,10 +48,23 @@ def write_indexes(
 
 
 def remove_leftovers(workspace: Workspace, planner: Planner) -> None:
-    """Unpublish units of subjects that are no longer there (their results stay stored)."""
-    from pipelines.plan import Unit
+    """Unpublish units of subjects that are no longer there (their results stay stored).
 
-    layout = workspace.layout
+    A subject that came after this run's plan was made is another run's business.
+    """
+    from pipelines.plan import ALL, Unit
+
+    layout, graph = workspace.layout, planner.graph
+    newcomers: dict[str, bool] = {}
+
+    def newcomer(subject: str) -> bool:
+        if subject == ALL or subject in graph.subjects:
+            return False
+        if subject not in newcomers:
+            there = (layout.raw / subject).is_dir()
+            newcomers[subject] = there and subject not in workspace.forgotten()
+        return newcomers[subject]
+
     for stage in workspace.registry:
         try:
             records = os.listdir(layout.published / stage.name)
@@ -58,7 +72,8 @@ def remove_leftovers(workspace: Workspace, planner: Planner) -> None:
             continue
         for record in records:
             subject, ending = os.path.splitext(record)
-            if ending == ".json" and Unit(stage.name, subject) not in planner.graph.deps:
+            gone = ending == ".json" and Unit(stage.name, subject) not in graph.deps
+            if gone and not newcomer(subject):
                 unpublish(layout, stage.name, subject)
 
 
@@ -81,10 +96,12 @@ def finish(
 ) -> None:
     """All of the above, then dvc.lock."""
     workspace.layout.make()
-    remove_leftovers(workspace, planner)
-    members = write_indexes(workspace, planner, None if options.only else decisions)
-    publish_report(workspace, planner, members, summary)
-    _cards(workspace, members, summary)
+    # Runs that end at once do this one after the other: pages and cards are many files.
+    with Lock(workspace.layout.locks / "finish"):
+        remove_leftovers(workspace, planner)
+        members = write_indexes(workspace, planner, None if options.only else decisions)
+        publish_report(workspace, planner, members, summary)
+        _cards(workspace, members, summary)
     if options.only:
         return
     if options.overrides:

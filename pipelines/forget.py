@@ -23,6 +23,8 @@ from pipelines.layout import Layout
 from pipelines.ledger import Ledger
 from pipelines.ledger_rows import Row
 from pipelines.locks import Lock
+from pipelines.plan import Unit
+from pipelines.prefect_forget import delete_artifacts, find_artifacts
 from pipelines.publish import unpublish
 from pipelines.store import object_path, read_tree
 from pipelines.subjects import check_name, who
@@ -81,6 +83,7 @@ def plan_forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) ->
         taken away), `withdrawn` (keys of what several people made), `objects` (to be deleted),
         `shared` (objects that others need), `remotes`, `twins` (other subjects with equal bytes),
         `copies` (exported files in the workspace's folder that carry digests of what goes),
+        `prefect` (what a Prefect server of one's own shows, see `prefect_forget`),
         `clips` (whether there are tracked driving clips; they go, for they may show anybody).
 
     Raises:
@@ -137,7 +140,14 @@ def plan_forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) ->
         "twins": twins,
         "copies": stamped_copies(layout, {graph.made[key].oid for key in keys}),
         "clips": (layout.hidden / CLIPS).is_dir(),
+        "prefect": find_artifacts(ledger, name, _shown(workspace, graph, keys, name)),
     }
+
+
+def _shown(workspace: Workspace, graph: Descent, keys: set[str], name: str) -> list[Unit]:
+    """Units whose pictures may show the subject, or may have shown it in earlier runs."""
+    made = {Unit(graph.made[key].stage, graph.made[key].subject) for key in keys}
+    return sorted({*made, *(Unit(stage.name, name) for stage in workspace.registry)})
 
 
 def _raw_rows(ledger: Ledger) -> list[Row]:
@@ -233,6 +243,7 @@ def forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) -> dict
             write_atomic(journal(layout), data, layout.tmp)
         fault("forget_journal")
         gone = {remote: _purge_remote(workspace, remote, body) for remote in body["remotes"]}
+        prefect = delete_artifacts(body.get("prefect"))
         fault("forget_remotes")
         for oid in body["objects"]:
             remove(object_path(layout.objects, oid))
@@ -257,11 +268,13 @@ def forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) -> dict
             **{k: v for k, v in body["tombstone"].items() if k not in ("withdrawn",)},
             "withdrawn": len(body["withdrawn"]),
             "at_remotes": gone,
+            "at_prefect": prefect,
             "copies_left": sum((layout.root / path).exists() for path in body.get("copies", ())),
             "remaining": (
                 "other clones and backups, versions kept by a bucket, git history of data/raw.dvc "
-                "and dvc.lock, a Prefect server of your own, files exported earlier, workers of a "
-                "cluster with a storage until they end"
+                "and dvc.lock, names of tasks at a Prefect server of your own (and pictures at one "
+                "that is not configured here), files exported earlier, workers of a cluster with a "
+                "storage until they end"
             ),
         }
         write_atomic(

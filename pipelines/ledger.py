@@ -116,10 +116,37 @@ class Ledger:
             self._frame.get_column(name).to_list() if name in have else [None] * len(self._frame)
             for name in wanted
         ]
-        for place, (event, kind, *fields) in enumerate(zip(*columns)):
-            self._take(event, kind, *fields)
-            if kind == "ok" and fields[0] is not None:
-                self._places[fields[0]] = place
+        kinds = columns[1]
+        place = 0
+        while place < len(kinds):
+            end = place + 1
+            while end < len(kinds) and kinds[end] == kinds[place]:
+                end += 1
+            part = [column[place:end] for column in columns]
+            if kinds[place] != "ok" or not self._take_results(part):
+                for event, kind, *fields in zip(*part):
+                    self._take(event, kind, *fields)
+            if kinds[place] == "ok":
+                named = zip(part[2], range(place, end))
+                self._places.update((key, at) for key, at in named if key is not None)
+            place = end
+
+    def _take_results(self, part: list[list[Any]]) -> bool:
+        """Many `ok` events one after the other, at once; False where one is out of order."""
+        events, _, keys, stages, subjects, oids, *_, finished = part
+        fresh = set(events)
+        if len(fresh) < len(events) or not fresh.isdisjoint(self._seen):
+            return False
+        if any(None in column for column in (keys, stages, subjects, oids, finished)):
+            return False
+        self._seen |= fresh
+        self.events += len(events)
+        self._oids.update(zip(keys, oids))
+        self._finished.update(zip(keys, finished))
+        self._claims.update(zip(zip(stages, subjects), keys))
+        for key in self._failures.keys() & set(keys):
+            del self._failures[key]
+        return True
 
     def _take(
         self,

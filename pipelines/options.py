@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from headworks.errors import HeadworksError
 from pipelines.plan import Decision, Unit
+from stages.contract import Stage
 
+_NEED = re.compile(r"(\w+)\.(\w+)=(\d+(?:\.\d+)?)")
 EXIT_OK, EXIT_INTERNAL, EXIT_USAGE, EXIT_FAILED, EXIT_DAMAGE, EXIT_DISK = 0, 1, 2, 3, 6, 7
 
 
@@ -26,6 +30,8 @@ class Options:
         lineage: file or URL for OpenLineage events, None for none.
         cluster: address of a Dask scheduler whose workers compute; None: processes here.
         storage: URL or path of a storage, for a cluster whose machines do not see the workspace.
+        needs: `stage.RESOURCE=amount`, what a stage's units ask a cluster's workers for besides
+            what the registry says.
         timeout_s: seconds that a unit may take; 0 = what its stage says (no limit if nothing).
     """
 
@@ -41,6 +47,28 @@ class Options:
     timeout_s: float = 0.0
     cluster: str | None = None
     storage: str | None = None
+    needs: Sequence[str] = ()
+
+
+def read_needs(words: Sequence[str], registry: Sequence[Stage]) -> dict[str, dict[str, float]]:
+    """What the units of each stage ask a cluster's workers for.
+
+    Args:
+        words: `stage.RESOURCE=amount`, over what the registry says. registry: all stages.
+
+    Raises:
+        HeadworksError: words of another form, or no such stage.
+    """
+    found = {stage.name: dict(stage.resources) for stage in registry}
+    for word in words:
+        match = _NEED.fullmatch(word)
+        if match is None or match[1] not in found or not 0 < float(match[3]) < 1e6:
+            raise HeadworksError(
+                f"--needs {word}: give STAGE.RESOURCE=AMOUNT, as fit.GPU=1 or prior.GPU=0.5; "
+                f"stages: {', '.join(found)}"
+            )
+        found[match[1]][match[2]] = float(match[3])
+    return found
 
 
 @dataclass

@@ -26,7 +26,7 @@ from pipelines.attempts import (
 from pipelines.layout import Layout
 from pipelines.loop import Loop
 from pipelines.plan import Decision
-from pipelines.prefect_pictures import artifact_key, contact_sheets, wanted
+from pipelines.prefect_pictures import UNITS, artifact_key, contact_sheets, wanted
 from pipelines.prefect_server import SETTINGS, PrivateServer, answers
 from pipelines.workspace import Workspace
 
@@ -198,7 +198,7 @@ def _show_outcomes(layout: Layout, loop: Loop, run_id: str) -> None:
     lines = [f"# Run {run_id}", "", "| stage | units |", "|---|---|"]
     lines += [f"| {s} | {', '.join(f'{n} {k}' for k, n in c.items())} |" for s, c in counts.items()]
     try:
-        create_table_artifact(table=rows[:1000], key="headworks-units", description=run_id)
+        create_table_artifact(table=rows[:1000], key=UNITS, description=run_id)
         create_markdown_artifact("\n".join(lines), key="headworks-stages", description=run_id)
         ran = [unit for unit, told in loop.summary.outcomes.items() if told.status == "ran"]
         for unit, uri, names in contact_sheets(layout, ran) if wanted() else ():

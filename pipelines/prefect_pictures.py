@@ -20,6 +20,8 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 _TILE, _TILES, _SHEETS = 192, 8, 40
 """Pixels a tile, tiles a sheet, sheets a run: what a browser shows and a database bears."""
 _FEW_BYTES = 16 << 20
+UNITS = "headworks-units"
+"""Key of the table of what became of every unit."""
 
 
 def wanted() -> bool:

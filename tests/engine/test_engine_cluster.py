@@ -21,7 +21,7 @@ from conftest import Toys
 from test_engine_crash import invariants
 
 from headworks.errors import HeadworksError
-from pipelines.options import Options
+from pipelines.options import Options, read_needs
 from pipelines.run import run
 from pipelines.workspace import Workspace
 
@@ -144,6 +144,9 @@ def test_a_stage_goes_where_its_resources_are(cluster: Cluster, toys: Toys) -> N
     cluster.worker()
     with pytest.raises(HeadworksError, match=r"double needs .*GPU.*0\.5"):
         run(Workspace(toys.root, registry), options)
+    asked = replace(options, needs=("double.GPU=0.25",))
+    with pytest.raises(HeadworksError, match=r"double needs .*GPU.*0\.25"):
+        run(toys.open(), asked)
     gpu = cluster.worker("--resources", "GPU=1", "--name", "with-gpu")
     summary = run(Workspace(toys.root, registry), options)
     assert summary.exit_code == 0
@@ -151,6 +154,18 @@ def test_a_stage_goes_where_its_resources_are(cluster: Cluster, toys: Toys) -> N
     assert len(rows) == 3
     parents = {_parent(gpu.pid, int(str(row["pid"]))) for row in rows}
     assert parents == {True}
+
+
+def test_what_a_run_asks_for_comes_over_what_a_stage_needs() -> None:
+    import toystages
+
+    registry = [replace(toystages.STAGES[0], resources={"GPU": 0.5, "RAM": 2}), toystages.STAGES[2]]
+    asked = read_needs(["read.GPU=1", "double.TPU=0.25"], registry)
+    assert asked == {"read": {"GPU": 1.0, "RAM": 2}, "double": {"TPU": 0.25}}
+    assert registry[0].resources == {"GPU": 0.5, "RAM": 2}
+    for wrong in ("read", "read=1", "reed.GPU=1", "read.GPU=0", "read.GPU=-1", "read.GPU=nan"):
+        with pytest.raises(HeadworksError, match=r"STAGE\.RESOURCE=AMOUNT"):
+            read_needs([wrong], registry)
 
 
 def _parent(parent: int, pid: int) -> bool:

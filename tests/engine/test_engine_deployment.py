@@ -230,3 +230,51 @@ def test_a_deployment_runs_a_workspace_to_its_end_and_shows_tables_and_pictures(
         assert picture["type"] == "image"
         assert picture["data"].startswith("data:image/jpeg;base64,")
         assert "first, second" in picture["description"]
+
+
+@pytest.mark.slow
+def test_a_forgotten_face_is_not_at_the_prefect_server_either(
+    server: str, make_toys: Callable[..., Toys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_engine_prefect import ask
+
+    monkeypatch.setenv("HEADWORKS_REGISTRY", "toystages.pictured:STAGES")
+    environment = prefect_environment(tmp_path, server)
+
+    def shown(run: str) -> list[str]:
+        (flow,) = (f for f in ask(server, "flow_runs") if f["name"] == run)
+        found = [a for a in ask(server, "artifacts") if a["flow_run_id"] == flow["id"]]
+        return sorted(a["key"] for a in found)
+
+    runs = []
+    for folder in ("ours", "theirs"):
+        toys = make_toys(folder)
+        toys.params("")
+        for name in ("ann", "bob"):
+            toys.add(name)
+        done = toys.cli("run", "--json", **environment)
+        assert done.returncode == 0, done.stderr
+        runs.append(json.loads(done.stdout)["run_id"])
+    everything = ["headworks-paint-ann", "headworks-paint-bob", "headworks-stages"]
+    everything.append("headworks-units")
+    assert [shown(run) for run in runs] == [everything] * 2
+
+    told = toys.cli("forget", "ann", **environment).stdout
+    assert f"would go at {server}: 2 artifacts" in told
+    gone = json.loads(toys.cli("forget", "ann", "--yes", "--json", **environment).stdout)
+    assert gone["at_prefect"] == {"server": server, "answers": True, "deleted": 2}
+    assert shown(runs[1]) == ["headworks-paint-bob", "headworks-stages"]
+    assert shown(runs[0]) == everything, "another workspace's person of that name"
+
+
+def test_a_prefect_server_that_does_not_answer_is_named(
+    ran: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:secret@127.0.0.1:9/api")
+    told = ran.cli("forget", "a").stdout
+    (line,) = (line for line in told.splitlines() if "Prefect" in line)
+    assert "127.0.0.1:9" in line
+    assert "does NOT answer" in line
+    gone = ran.cli("forget", "a", "--yes", "--json")
+    assert json.loads(gone.stdout)["at_prefect"]["answers"] is False
+    assert "secret" not in told + gone.stdout

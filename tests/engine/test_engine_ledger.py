@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,33 @@ def test_a_short_write_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.M
     found = Ledger(tmp_path).refresh()
     assert (found.oid("k0"), found.oid("k1"), found.oid("k2")) == ("o0", None, "o2")
     assert found.torn == 0
+
+
+def test_a_table_reads_as_its_lines_do(tmp_path: Path) -> None:
+    """Runs of equal events are taken from a table at once, in whatever order events came."""
+    generator = random.Random(3)
+    one = Ledger(tmp_path / "ledger")
+    for number in range(120):
+        kind = generator.choice(["ok", "ok", "ok", "failed", "claim", "run"])
+        unit = {"key": f"k{generator.randrange(9)}", "stage": "read", "subject": f"s{number % 4}"}
+        said = {
+            "ok": {**unit, "out_oid": f"o{number}", "finished": f"{number:04}"},
+            "failed": {**unit, "error_class": "permanent", "error_message": str(number)},
+            "claim": unit,
+            "run": {},
+        }
+        one.append(kind, **said[kind])
+    lines = Ledger(tmp_path / "ledger").refresh()
+    one.close()
+    assert one.compact()
+    table = Ledger(tmp_path / "ledger").refresh()
+    keys = [f"k{n}" for n in range(9)]
+    assert table.events == lines.events == 120
+    assert table.claims() == lines.claims()
+    assert [table.oid(k) for k in keys] == [lines.oid(k) for k in keys]
+    assert [table.finished(k) for k in keys] == [lines.finished(k) for k in keys]
+    assert [table.failure(k) for k in keys] == [lines.failure(k) for k in keys]
+    assert [(table.row(k) or {}).get("event_id") for k in keys] == [
+        (lines.row(k) or {}).get("event_id") for k in keys
+    ]
+    assert any(table.failure(k) for k in keys)
