@@ -6,9 +6,9 @@
 Renders people with poses, expressions, cameras and lenses of their own into PICTURES (people that
 are there stay), finds dlib's landmarks, and fits the map of `headworks/landmarks/correction.py`.
 Printed: errors of four folds of people, each by a map learnt from the other three, as root mean
-square of a landmark and of a person's mean at a landmark, % of the face's size. `--write` replaces the
-map that is installed with the package by one learnt from all people. The people's shapes are off
-the head model by up to 1.8 mm, and their seeds are of no benchmark.
+square of a landmark and of a person's mean at a landmark, % of the face's size. `--write`
+replaces the map that is installed with the package by one learnt from all people. The people's
+shapes are off the head model by up to 1.8 mm, and their seeds are of no benchmark.
 """
 
 from __future__ import annotations
@@ -79,10 +79,11 @@ def photograph(path: Path, number: int) -> None:
     film = _blinking(head, talking(head, 60, FPS, rng))
     at = np.sort(rng.choice(60, MOMENTS, replace=False))
     expression = film.expression[at].clone()
-    opened, shut = rng.integers(MOMENTS, size=2)
+    opened = int(rng.integers(MOMENTS))
     expression[opened, head.expression_index("jawOpen")] = float(rng.uniform(0.2, 0.8))
+    shut, share = int(rng.integers(MOMENTS)), float(rng.uniform(0.4, 1))
     for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-        expression[shut, head.expression_index(name)] = float(rng.uniform(0.4, 1))
+        expression[shut, head.expression_index(name)] = share
     rgb, true, found = [], [], []
     for i in range(MOMENTS):
         cameras = []
@@ -95,8 +96,8 @@ def photograph(path: Path, number: int) -> None:
         moment = dataclasses.replace(
             film, expression=expression[i : i + 1], pose=film.pose[[int(at[i])]]
         )
-        noise = float(rng.uniform(0, 0.012))
         wall = room(SIZE, seed, rng)
+        noise = float(rng.uniform(0, 0.012))
         taken = capture(person, moment, cameras, wall, preview(2), seed + i, sensor_noise=noise)
         for picture, marks in zip(taken.rgb[0], taken.landmarks[0]):
             points = detect(picture[None])[0][0]
