@@ -145,6 +145,20 @@ def test_a_removed_subject_leaves_the_published_data(ran: Toys) -> None:
     assert "c" not in json.loads((ran.root / "data/report/_index.json").read_text())["units"]
 
 
+def test_a_subject_that_came_after_a_plan_is_not_swept_away(ran: Toys) -> None:
+    from pipelines.finish import remove_leftovers
+
+    planned = ran.open().planner()
+    ran.add("late")
+    ran.run()
+    shutil.rmtree(ran.root / "data" / "raw" / "a")
+    remove_leftovers(ran.open(), planned)
+    assert "read/late/artifact.json" in ran.published()
+    remove_leftovers(ran.open(), ran.open().planner())
+    assert "read/late/artifact.json" in ran.published()
+    assert "read/a/artifact.json" not in ran.published()
+
+
 def test_equal_captures_share_their_results(toys: Toys) -> None:
     content = (toys.root / "data/raw/c/capture.mp4").read_bytes()
     toys.add("twin", content, suffix=".mp4")
