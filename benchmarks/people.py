@@ -179,7 +179,7 @@ def crossings(seeds: range) -> Soundness:
         [draw_identity(head, draw_traits(generator(s, "person")), s).numpy() for s in seeds]
     )
     faces = np.stack([random_expressions(head, 5, rng) for _ in seeds])
-    return soundness(head, people, faces)
+    return soundness(head, people, faces, largest_self_tests=len(people))
 
 
 def identity_shares(people: list[Seen]) -> dict[str, float]:
