@@ -18,10 +18,10 @@ PAGE = "study.html"
 SHARE = 0.2
 """Of the report's bytes that a study's pictures may have."""
 VARIANTS = {
-    "full": "GASP", **TITLES, "textured_mesh": "textured mesh", "no_prior": "GASP without a prior"
+    "full": "GASP", **TITLES, "textured_mesh": "Textured mesh", "no_prior": "GASP without a prior"
 }  # fmt: skip
 """What is shown, by its name in the study."""
-SETTINGS = {"photo": "one photo", "monocular": "clip", "multiview": "rig"}
+SETTINGS = {"photo": "one photo", "monocular": "a clip", "multiview": "a rig"}
 
 
 def study_file(name: str) -> Path:
