@@ -24,7 +24,6 @@ from pipelines.ledger import Ledger
 from pipelines.ledger_rows import Row
 from pipelines.locks import Lock
 from pipelines.plan import Unit
-from pipelines.prefect_forget import delete_artifacts, find_artifacts
 from pipelines.publish import unpublish
 from pipelines.store import object_path, read_tree
 from pipelines.subjects import check_name, who
@@ -89,6 +88,8 @@ def plan_forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) ->
     Raises:
         HeadworksError: nothing is known of that subject.
     """
+    from pipelines.prefect_forget import find_artifacts  # no plan needs this
+
     check_name(name)
     layout = workspace.layout
     path = journal(layout)
@@ -232,6 +233,8 @@ def forget(workspace: Workspace, name: str, remotes: Sequence[str] = ()) -> dict
     Raises:
         HeadworksError: nothing is known of that subject, or a remote does not answer.
     """
+    from pipelines.prefect_forget import delete_artifacts
+
     layout = workspace.layout
     layout.require()
     layout.make()
