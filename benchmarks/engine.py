@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 from engine_workspace import ROOT, TOYS, build
@@ -86,9 +87,16 @@ HEADWORKS = ("-m", "pipelines.cli")
 
 
 def prepared(folder: Path, subjects: int, tracked: bool = False) -> Path:
-    """A workspace, written unless it is there."""
+    """A workspace, written unless it is there.
+
+    By a process of its own: a child's peak memory counts that of the process which starts it.
+    """
     if not (folder / ".headworks" / "ledger").is_dir():
-        build(folder, subjects, tracked)
+        writer = get_context("spawn").Process(target=build, args=(folder, subjects, tracked))
+        writer.start()
+        writer.join()
+        if writer.exitcode:
+            raise SystemExit(f"{folder}: no workspace written, exit code {writer.exitcode}")
     return folder
 
 

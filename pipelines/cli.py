@@ -386,8 +386,9 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(200_000, 50, 50)
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(app.overview(), file=sys.stdout if arguments else sys.stderr)
-        sys.exit(0 if arguments else 2)
+        out = sys.stdout if arguments else sys.stderr
+        code = _guard(lambda: print(app.overview(), file=out, flush=True))
+        sys.exit(code if arguments else 2)
     sys.exit(_guard(lambda: app.parse(arguments)))
 
 
