@@ -180,9 +180,8 @@ def plan(
     """
     from pipelines.show import plan_json, plan_text
 
-    gc.disable()  # Nothing here makes cycles, and there may be a million objects to look at.
     decisions = workspace_here().plan(stage, subject, _with_preset(preset, set_))
-    gc.freeze()  # The process ends soon: nor need they be looked at then.
+    gc.freeze()  # A million objects that stay to the end: no collection need look at them again.
     if json:
         say_json(plan_json(decisions))
         return 0
